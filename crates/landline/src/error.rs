@@ -1,0 +1,153 @@
+//! What can go wrong with a whole server or client, and the words for it.
+
+use std::convert::Infallible;
+use std::{fmt, io};
+
+/// The error of a user's handler or service; landline makes an event and a close reason of it.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// What a user's handler or service returns.
+pub type Outcome<T = ()> = Result<T, BoxError>;
+
+/// What went wrong with a server or a client as a whole.
+///
+/// Its text names the operation, the address and the cause: `cannot connect to 127.0.0.1:8081: connection refused`.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    operation: String,
+    cause: String,
+    source: Option<io::Error>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An address or an option that makes no sense.
+    Config,
+    /// A name that could not be resolved.
+    Resolve,
+    /// A peer that could not be reached.
+    Connect,
+    /// A deadline that passed.
+    Timeout,
+    /// A connection that ended before its time.
+    Lost,
+    /// An address that could not be listened on.
+    Listen,
+    /// A server that can't go on.
+    Serve,
+}
+
+impl Error {
+    /// An error of the operating system.
+    pub(crate) fn io(kind: Kind, operation: impl Into<String>, source: io::Error) -> Self {
+        let cause = describe(&source);
+        Self(Box::new(Inner { kind, operation: operation.into(), cause, source: Some(source) }))
+    }
+
+    /// An error of our own finding.
+    pub(crate) fn new(kind: Kind, operation: impl Into<String>, cause: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, operation: operation.into(), cause: cause.into(), source: None }))
+    }
+
+    /// An address or an option made no sense.
+    pub fn is_config(&self) -> bool {
+        self.0.kind == Kind::Config
+    }
+
+    /// A name could not be resolved.
+    pub fn is_resolve(&self) -> bool {
+        self.0.kind == Kind::Resolve
+    }
+
+    /// A peer could not be reached: it refused, or no route leads there.
+    pub fn is_connect(&self) -> bool {
+        self.0.kind == Kind::Connect
+    }
+
+    /// The peer was reached, and nothing listens at that address.
+    pub fn is_refused(&self) -> bool {
+        self.is_connect() && self.io_kind() == Some(io::ErrorKind::ConnectionRefused)
+    }
+
+    /// A deadline passed.
+    pub fn is_timeout(&self) -> bool {
+        self.0.kind == Kind::Timeout
+    }
+
+    /// An established connection was reset, or closed before the answer was complete.
+    pub fn is_lost(&self) -> bool {
+        self.0.kind == Kind::Lost
+    }
+
+    /// A server could not listen on its address.
+    pub fn is_listen(&self) -> bool {
+        self.0.kind == Kind::Listen
+    }
+
+    /// A server could not listen because the address is taken.
+    pub fn is_address_in_use(&self) -> bool {
+        self.is_listen() && self.io_kind() == Some(io::ErrorKind::AddrInUse)
+    }
+
+    /// A server could not listen because that takes a privilege.
+    pub fn is_permission(&self) -> bool {
+        self.is_listen() && self.io_kind() == Some(io::ErrorKind::PermissionDenied)
+    }
+
+    fn io_kind(&self) -> Option<io::ErrorKind> {
+        self.0.source.as_ref().map(io::Error::kind)
+    }
+}
+
+/// The words for an error of the operating system, without its number: `connection refused`.
+pub fn describe(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        // "I/O error" keeps its capitals.
+        Some(first) if !letters.as_str().starts_with(|next: char| next.is_uppercase() || next == '/') => {
+            first.to_lowercase().chain(letters).collect()
+        }
+        _ => text.to_owned(),
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.0.operation, self.0.cause)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Error({:?}: {self})", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_ref().map(|source| source as _)
+    }
+}
+
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reads_as_operation_and_cause_without_numbers() {
+        let refused = io::Error::from_raw_os_error(111);
+        let error = Error::io(Kind::Connect, "cannot connect to 127.0.0.1:8081", refused);
+        assert_eq!(error.to_string(), "cannot connect to 127.0.0.1:8081: connection refused");
+        assert!(error.is_refused() && !error.is_timeout());
+    }
+}

@@ -1,0 +1,4 @@
+//! landline
+pub mod address;
+pub mod error;
+pub mod frame;
