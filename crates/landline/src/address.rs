@@ -39,6 +39,8 @@ impl Address {
     }
 }
 
+const FORMS: &str = "an address is PORT, :PORT, HOST:PORT or [IPV6]:PORT";
+
 impl FromStr for Address {
     type Err = Error;
 
@@ -46,7 +48,6 @@ impl FromStr for Address {
         let wrong = |cause: &str| {
             Error::new(Kind::Config, format!("cannot read the address '{}'", text.escape_debug()), cause)
         };
-        const FORMS: &str = "an address is PORT, :PORT, HOST:PORT or [IPV6]:PORT";
         let (host, port) = match text.rsplit_once(':') {
             None if text.bytes().all(|b| b.is_ascii_digit()) => ("127.0.0.1", text),
             None => return Err(wrong(&format!("it has no port; {FORMS}"))),

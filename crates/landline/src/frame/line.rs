@@ -8,7 +8,11 @@ pub(super) fn next(input: &[u8], scanned: usize, max_message: usize) -> Result<C
     let Some(at) = memchr::memchr(b'\n', &input[scanned..]) else {
         // The last byte may be the CR of a CRLF and then does not count.
         let unended = input.len() - usize::from(input.last() == Some(&b'\r'));
-        return if unended > max_message { Err(too_long) } else { Ok(Cut::More { at_least: input.len() + 1 }) };
+        return if unended > max_message {
+            Err(too_long)
+        } else {
+            Ok(Cut::More { at_least: input.len() + 1 })
+        };
     };
     let lf = scanned + at;
     let (len, ending) =

@@ -212,7 +212,12 @@ mod tests {
     use proptest::prelude::*;
 
     /// Feeds `stream` to a decoder in pieces cut at `cuts` and gathers the messages.
-    fn decode(framing: Framing, max: usize, stream: &[u8], cuts: &[usize]) -> Result<Vec<Vec<u8>>, FrameError> {
+    fn decode(
+        framing: Framing,
+        max: usize,
+        stream: &[u8],
+        cuts: &[usize],
+    ) -> Result<Vec<Vec<u8>>, FrameError> {
         let mut decoder = Decoder::new(framing, max);
         let (mut held, mut messages) = (Vec::new(), Vec::new());
         let mut bounds: Vec<usize> = cuts.iter().map(|cut| cut % (stream.len() + 1)).collect();

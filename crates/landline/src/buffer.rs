@@ -1,0 +1,211 @@
+//! The buffers that bytes pass through, and the pool they come from.
+//!
+//! An idle connection holds none: one is taken when there is something to read or to say, and goes back when that
+//! is done. Only an unfinished message or an unsent reply stays with its connection.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::io;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// The smallest buffer there is, in bytes: what an unfinished line of a slow peer costs.
+const SMALLEST: usize = 512;
+/// The largest buffer that is kept for the next use, in bytes.
+const LARGEST_KEPT: usize = 1 << 20;
+/// The sizes that are kept: each power of two from the smallest to the largest.
+const SIZES: usize = (LARGEST_KEPT / SMALLEST).ilog2() as usize + 1;
+/// How much unused memory one pool keeps, in bytes; what comes back beyond it is freed.
+const KEPT_MAX: usize = 1 << 20;
+
+/// Where one thread's buffers come from. This is the one place that decides what memory they lie in.
+#[derive(Default)]
+pub(crate) struct Pool {
+    unused: [RefCell<Vec<Box<[u8]>>>; SIZES],
+    kept: Cell<usize>,
+}
+
+impl Pool {
+    pub(crate) fn new() -> Rc<Self> {
+        Rc::default()
+    }
+
+    /// An empty buffer for at least `capacity` bytes.
+    pub(crate) fn take(self: &Rc<Self>, capacity: usize) -> Buffer {
+        Buffer { bytes: self.memory(capacity), len: 0, pool: Rc::clone(self) }
+    }
+
+    fn memory(&self, capacity: usize) -> Box<[u8]> {
+        let capacity = capacity.max(SMALLEST).next_power_of_two();
+        let unused = self.unused.get(size_class(capacity)).and_then(|unused| unused.borrow_mut().pop());
+        match unused {
+            Some(bytes) => {
+                self.kept.set(self.kept.get() - bytes.len());
+                bytes
+            }
+            None => vec![0; capacity].into_boxed_slice(),
+        }
+    }
+
+    fn give_back(&self, bytes: Box<[u8]>) {
+        let kept = self.kept.get() + bytes.len();
+        if let Some(unused) = self.unused.get(size_class(bytes.len()))
+            && kept <= KEPT_MAX
+        {
+            self.kept.set(kept);
+            unused.borrow_mut().push(bytes);
+        }
+    }
+}
+
+/// Which of a pool's lists buffers of this capacity are in; past the last for those that are not kept.
+fn size_class(capacity: usize) -> usize {
+    (capacity / SMALLEST).ilog2() as usize
+}
+
+/// Bytes that are filled from the front. Its memory goes back to the pool when it is dropped.
+pub(crate) struct Buffer {
+    bytes: Box<[u8]>,
+    len: usize,
+    pool: Rc<Pool>,
+}
+
+impl Buffer {
+    pub(crate) fn capacity(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The unfilled rest. What it holds is whatever its last user left there.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.len..]
+    }
+
+    /// Counts the first `count` bytes of the room as filled.
+    pub(crate) fn extend_filled(&mut self, count: usize) {
+        assert!(count <= self.bytes.len() - self.len, "more bytes were filled than there was room for");
+        self.len += count;
+    }
+
+    /// Makes room for at least `count` more bytes, by moving to larger memory if it must.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        let needed = self.len.checked_add(count).expect("a reply is smaller than the address space");
+        if needed > self.bytes.len() {
+            self.move_to(needed);
+        }
+    }
+
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.room()[..bytes.len()].copy_from_slice(bytes);
+        self.extend_filled(bytes.len());
+    }
+
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Changes bytes that are filled already.
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
+
+    /// Moves to smaller memory if little of this is used, so that waiting costs little.
+    pub(crate) fn shrink(&mut self) {
+        if self.len <= self.bytes.len() / 4 && self.bytes.len() > SMALLEST {
+            self.move_to(self.len);
+        }
+    }
+
+    /// What is filled from `start` on, in a buffer of its own: this one is left as it was.
+    pub(crate) fn tail(&self, start: usize) -> Buffer {
+        let rest = &self[start..];
+        let mut tail = self.pool.take(rest.len());
+        tail.append(rest);
+        tail
+    }
+
+    fn move_to(&mut self, capacity: usize) {
+        let mut memory = self.pool.memory(capacity);
+        memory[..self.len].copy_from_slice(&self.bytes[..self.len]);
+        let old = std::mem::replace(&mut self.bytes, memory);
+        self.pool.give_back(old);
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.append(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        self.pool.give_back(std::mem::take(&mut self.bytes));
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Buffer({} of {} bytes)", self.len, self.capacity())
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pool({} bytes unused)", self.kept.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_goes_back_to_the_pool_and_is_used_again() {
+        let pool = Pool::new();
+        let first = pool.take(1000);
+        let address = first.as_ptr();
+        assert_eq!(first.capacity(), 1024);
+        drop(first);
+        assert_eq!(pool.kept.get(), 1024);
+        assert_eq!(pool.take(600).as_ptr(), address);
+    }
+
+    #[test]
+    fn a_pool_keeps_no_more_than_its_bound() {
+        let pool = Pool::new();
+        let held: Vec<_> = (0..100).map(|_| pool.take(1 << 16)).collect();
+        drop(held);
+        assert!(pool.kept.get() <= KEPT_MAX);
+        drop(pool.take(LARGEST_KEPT * 4));
+        assert!(pool.kept.get() <= KEPT_MAX);
+    }
+
+    #[test]
+    fn a_buffer_grows_and_shrinks_with_its_contents_kept() {
+        let pool = Pool::new();
+        let mut buffer = pool.take(1);
+        let text: Vec<u8> = (0..=255).cycle().take(100_000).collect();
+        for piece in text.chunks(777) {
+            buffer.append(piece);
+        }
+        assert_eq!(&buffer[..], text);
+        buffer.truncate(600);
+        buffer.shrink();
+        assert_eq!((buffer.capacity(), &buffer[..]), (1024, &text[..600]));
+        assert_eq!(&buffer.tail(500)[..], &text[500..600]);
+    }
+}

@@ -1,0 +1,132 @@
+//! Why a connection ended.
+
+use std::{fmt, io};
+
+/// Why a connection ended. Every connection ends with exactly one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "log", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// The peer ended its side, and everything it had asked was answered.
+    PeerClosed,
+    /// The peer reset the connection.
+    PeerReset,
+    /// The peer stopped acknowledging; the kernel gave it up.
+    PeerVanished,
+    /// The handler or the service ended it.
+    ServerClosed,
+    /// The handler or the service returned an error.
+    HandlerFailed,
+    /// The handler or the service panicked.
+    HandlerPanicked,
+    /// A message was longer than `max_message`.
+    MessageTooLong,
+    /// The peer ended its side within a message.
+    MessageTruncated,
+    /// A message stayed unfinished for longer than `message_timeout`.
+    MessageTimeout,
+    /// The peer took nothing for longer than `write_timeout` while replies waited.
+    WriteTimeout,
+    /// Nothing was said for longer than `idle_timeout`.
+    IdleTimeout,
+    /// The server drained, and the connection was between two messages.
+    Drained,
+    /// The server drained, and the connection was not done at the deadline.
+    DrainDeadline,
+    /// The server was told to stop at once.
+    Cut,
+    /// Reading or writing failed in a way that says nothing about the peer.
+    IoFailed,
+}
+
+/// What is done with the socket when a connection ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// End our side, read for a moment what is still coming, close: so that the last reply is not lost to a reset.
+    Linger,
+    /// Close: there is nothing to wait for, or no time to.
+    Close,
+    /// Reset: what is queued would only take up memory.
+    Reset,
+}
+
+impl CloseReason {
+    /// Every reason, in the order the docs list them.
+    pub const ALL: [CloseReason; 15] = [
+        Self::PeerClosed,
+        Self::PeerReset,
+        Self::PeerVanished,
+        Self::ServerClosed,
+        Self::HandlerFailed,
+        Self::HandlerPanicked,
+        Self::MessageTooLong,
+        Self::MessageTruncated,
+        Self::MessageTimeout,
+        Self::WriteTimeout,
+        Self::IdleTimeout,
+        Self::Drained,
+        Self::DrainDeadline,
+        Self::Cut,
+        Self::IoFailed,
+    ];
+
+    /// Its words, as the log has them after `closed: `.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "closed by client",
+            Self::PeerReset => "reset by client",
+            Self::PeerVanished => "client vanished",
+            Self::ServerClosed => "closed by server",
+            Self::HandlerFailed => "service failed",
+            Self::HandlerPanicked => "service panicked",
+            Self::MessageTooLong => "message too long",
+            Self::MessageTruncated => "client ended within a message",
+            Self::MessageTimeout => "message unfinished for too long",
+            Self::WriteTimeout => "client took no reply for too long",
+            Self::IdleTimeout => "idle for too long",
+            Self::Drained => "closed by drain",
+            Self::DrainDeadline => "cut at the drain deadline",
+            Self::Cut => "cut",
+            Self::IoFailed => "input or output failed",
+        }
+    }
+
+    /// The reason that an error of reading or writing stands for.
+    pub(crate) fn of(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
+                Self::PeerReset
+            }
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Self::PeerVanished
+            }
+            _ => Self::IoFailed,
+        }
+    }
+
+    pub(crate) fn farewell(self) -> Farewell {
+        match self {
+            Self::ServerClosed
+            | Self::HandlerFailed
+            | Self::HandlerPanicked
+            | Self::MessageTooLong
+            | Self::MessageTimeout
+            | Self::IdleTimeout
+            | Self::Drained => Farewell::Linger,
+            Self::PeerClosed
+            | Self::PeerReset
+            | Self::PeerVanished
+            | Self::MessageTruncated
+            | Self::DrainDeadline
+            | Self::Cut
+            | Self::IoFailed => Farewell::Close,
+            Self::WriteTimeout => Farewell::Reset,
+        }
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.words())
+    }
+}

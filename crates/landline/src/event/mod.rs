@@ -1,0 +1,272 @@
+//! Everything that can happen, in one catalogue, and those who want to know.
+//!
+//! A new thing that can happen is a new [`Event`]; logs and metrics only subscribe. An event carries ids, addresses and sizes,
+//! never a peer's bytes. What peers say is shown only to a [`Subscriber`] that asks for it.
+
+mod escape;
+#[cfg(feature = "log")]
+mod log;
+mod text;
+#[cfg(feature = "tracing")]
+mod tracing;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::close::CloseReason;
+
+pub use escape::{Charset, escape};
+#[cfg(feature = "log")]
+pub use log::{Log, LogFormat, LogOptions, LogTime};
+#[cfg(feature = "tracing")]
+pub use tracing::Tracing;
+
+/// One thing that happened. Its `Display` is one line of text without a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "log", derive(serde::Serialize), serde(tag = "event", rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Event {
+    /// A listener takes callers.
+    Listening {
+        /// Where.
+        address: SocketAddr,
+    },
+    /// The server is up.
+    Started {
+        /// How many connections it lets in.
+        max_connections: usize,
+        /// Whether that is less than it would be if the descriptor limit were higher.
+        lowered: bool,
+        /// How many threads serve.
+        threads: usize,
+    },
+    /// The kernel holds fewer waiting callers than the server asked it to.
+    BacklogLowered {
+        /// What was asked for.
+        asked: u32,
+        /// What `net.core.somaxconn` allows.
+        allowed: u32,
+    },
+    /// A caller was let in.
+    Connected {
+        /// The connection's number, from 1.
+        id: u64,
+        /// Who called.
+        peer: PeerAddr,
+        /// How many connections are now open, this one included.
+        open: usize,
+    },
+    /// A connection ended.
+    Closed {
+        /// The connection's number.
+        id: u64,
+        /// Who had called.
+        peer: PeerAddr,
+        /// Why it ended.
+        reason: CloseReason,
+        /// What the handler's error, the panic or the framing said, if that is why. It may quote the peer: [`escape`] it.
+        #[cfg_attr(
+            feature = "log",
+            serde(skip_serializing_if = "Option::is_none", serialize_with = "text::escaped")
+        )]
+        detail: Option<Box<str>>,
+        /// How many messages were answered.
+        messages: u64,
+        /// How many bytes came in.
+        bytes_in: u64,
+        /// How many bytes went out.
+        bytes_out: u64,
+        /// From accept to close.
+        #[cfg_attr(feature = "log", serde(rename = "lasted_ms", serialize_with = "text::milliseconds"))]
+        lasted: Duration,
+    },
+    /// A caller was not let in.
+    Refused {
+        /// Who called.
+        peer: PeerAddr,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Accepting a caller failed in a way that concerns only that caller.
+    AcceptFailed {
+        /// What the operating system said.
+        cause: Box<str>,
+    },
+    /// Descriptors or memory for new connections ran out. Said once a second at most.
+    ResourcesExhausted {
+        /// What the operating system said.
+        cause: Box<str>,
+        /// How many callers were turned away since this was last said.
+        refused: u64,
+    },
+    /// The server takes no more callers and waits for those it has.
+    DrainStarted {
+        /// How many connections are open.
+        open: usize,
+        /// How many of them are within a message.
+        busy: usize,
+        /// How long it will wait.
+        #[cfg_attr(feature = "log", serde(rename = "timeout_ms", serialize_with = "text::milliseconds"))]
+        timeout: Duration,
+    },
+    /// The drain is over.
+    Drained {
+        /// How many connections ended by themselves since it started.
+        finished: usize,
+        /// How many had to be cut.
+        cut: usize,
+        /// How long it took.
+        #[cfg_attr(feature = "log", serde(rename = "took_ms", serialize_with = "text::milliseconds"))]
+        took: Duration,
+    },
+}
+
+/// Why a caller was not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "log", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Refusal {
+    /// As many connections are open as may be.
+    Busy,
+}
+
+/// Who is at the other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PeerAddr {
+    /// An address of the network.
+    Ip(SocketAddr),
+    /// Nobody with an address: a stream that is no network socket.
+    Unnamed,
+}
+
+/// Which way a message went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// From the peer.
+    In,
+    /// To the peer.
+    Out,
+}
+
+/// Somebody who wants to know what happens.
+///
+/// It is called on the thread on which it happened, within the accept loop among others: it must not wait for anything.
+pub trait Subscriber: Send + Sync + 'static {
+    /// Something happened.
+    fn event(&self, event: &Event);
+
+    /// Whether [`message`](Self::message) is to be called. Asked once, when the server starts.
+    fn wants_messages(&self) -> bool {
+        false
+    }
+
+    /// A message came in or a reply goes out, framing not included. These are the peer's bytes: [`escape`] them.
+    fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
+        let _ = (id, direction, bytes);
+    }
+}
+
+/// Does nothing with any event.
+impl Subscriber for () {
+    fn event(&self, _: &Event) {}
+}
+
+impl<S: Subscriber + ?Sized> Subscriber for std::sync::Arc<S> {
+    fn event(&self, event: &Event) {
+        (**self).event(event);
+    }
+
+    fn wants_messages(&self) -> bool {
+        (**self).wants_messages()
+    }
+
+    fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
+        (**self).message(id, direction, bytes);
+    }
+}
+
+/// Keeps every event, for tests.
+#[derive(Debug, Default)]
+pub struct Recorder(Mutex<Vec<Event>>);
+
+impl Recorder {
+    /// What happened so far.
+    pub fn events(&self) -> Vec<Event> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Subscriber for Recorder {
+    fn event(&self, event: &Event) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(event.clone());
+    }
+}
+
+impl Event {
+    /// The name under which logs and the docs know this kind of event.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Event::Listening { .. } => "listening",
+            Event::Started { .. } => "started",
+            Event::BacklogLowered { .. } => "backlog_lowered",
+            Event::Connected { .. } => "connected",
+            Event::Closed { .. } => "closed",
+            Event::Refused { .. } => "refused",
+            Event::AcceptFailed { .. } => "accept_failed",
+            Event::ResourcesExhausted { .. } => "resources_exhausted",
+            Event::DrainStarted { .. } => "drain_started",
+            Event::Drained { .. } => "drained",
+        }
+    }
+
+    /// Whether there is one of these for every caller, so that many callers make many of them.
+    pub const fn is_per_connection(&self) -> bool {
+        matches!(
+            self,
+            Event::Connected { .. }
+                | Event::Closed { .. }
+                | Event::Refused { .. }
+                | Event::AcceptFailed { .. }
+        )
+    }
+}
+
+impl Refusal {
+    /// Its word, which is also what the caller is told.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Refusal::Busy => "busy",
+        }
+    }
+}
+
+impl From<Option<SocketAddr>> for PeerAddr {
+    fn from(address: Option<SocketAddr>) -> Self {
+        address.map_or(PeerAddr::Unnamed, PeerAddr::Ip)
+    }
+}
+
+impl fmt::Display for PeerAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PeerAddr::Ip(address) => write!(f, "{address}"),
+            PeerAddr::Unnamed => f.write_str("unnamed"),
+        }
+    }
+}
+
+#[cfg(feature = "log")]
+impl serde::Serialize for PeerAddr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

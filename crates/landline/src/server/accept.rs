@@ -1,0 +1,213 @@
+//! The accept loop: it cannot die and cannot be stalled.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::io::unix::AsyncFd;
+
+use super::admission::Admission;
+use super::handler::Handler;
+use super::host::Host;
+use crate::error::describe;
+use crate::event::Event;
+use crate::sys::socket;
+
+/// How many callers are accepted in a row before others get their turn.
+const BATCH: usize = 64;
+/// After how many EINVAL in a row a listener counts as broken. A single one can come from a socket option that raced.
+const INVALID_MAX: u32 = 10;
+/// How long to wait when resources have run out, at least; up to as long again is added at random, so that several servers do not come
+/// back in step.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// What an error of accept(2) means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Nobody is waiting.
+    Empty,
+    /// One caller is lost; go on with the next.
+    Caller,
+    /// Descriptors or memory have run out: turn callers away, wait, go on.
+    Resources,
+    /// Not a sign of anything if it passes, and fatal if it stays.
+    Invalid,
+    /// This listener will never accept anybody again.
+    Fatal,
+}
+
+/// The one place that knows what each error of accept(2) means.
+pub(crate) fn classify(error: &io::Error) -> Class {
+    let Some(errno) = Errno::from_io_error(error) else {
+        return Class::Resources;
+    };
+    match errno {
+        Errno::AGAIN => Class::Empty,
+        Errno::INTR
+        | Errno::CONNABORTED
+        | Errno::PERM
+        | Errno::PROTO
+        | Errno::NOPROTOOPT
+        // On Linux, errors of the network that hit the new connection before it was accepted.
+        | Errno::NETDOWN
+        | Errno::NETUNREACH
+        | Errno::HOSTDOWN
+        | Errno::HOSTUNREACH
+        | Errno::TIMEDOUT => Class::Caller,
+        Errno::INVAL => Class::Invalid,
+        Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP | Errno::FAULT => Class::Fatal,
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM; and whatever else there may be is better waited out than died of.
+        _ => Class::Resources,
+    }
+}
+
+/// Accepts callers on one listener until the server drains. It returns only then, or when the listener is broken.
+pub(crate) async fn accept_loop<H: Handler>(
+    listener: AsyncFd<OwnedFd>,
+    host: Rc<Host<H>>,
+) -> Result<(), io::Error> {
+    let mut acceptor = Acceptor { reserve: Reserve::new(), host, invalid: 0 };
+    let drain = acceptor.host.local().drain.clone();
+    loop {
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => break,
+            ready = listener.readable() => {
+                let mut ready = ready?;
+                match acceptor.accept_batch(listener.get_ref())? {
+                    Pace::Empty => ready.clear_ready(),
+                    Pace::More => tokio::task::yield_now().await,
+                    Pace::Pause => tokio::time::sleep(pause()).await,
+                }
+            }
+        }
+    }
+    // Whoever called before the listener closes is taken; the close would reset them.
+    while let Pace::More = acceptor.accept_batch(listener.get_ref())? {}
+    Ok(())
+}
+
+/// How to go on after some accepts.
+enum Pace {
+    Empty,
+    More,
+    Pause,
+}
+
+struct Acceptor<H: Handler> {
+    host: Rc<Host<H>>,
+    reserve: Reserve,
+    invalid: u32,
+}
+
+impl<H: Handler> Acceptor<H> {
+    fn accept_batch(&mut self, listener: &OwnedFd) -> io::Result<Pace> {
+        for _ in 0..BATCH {
+            let error = match socket::accept(listener.as_fd()) {
+                Ok((socket, peer)) => {
+                    self.invalid = 0;
+                    self.host.arrive(socket, peer);
+                    continue;
+                }
+                Err(error) => error,
+            };
+            match classify(&error) {
+                Class::Empty => return Ok(Pace::Empty),
+                Class::Caller => self.lost_one(&error),
+                Class::Resources => {
+                    self.turn_away(listener, &error);
+                    return Ok(Pace::Pause);
+                }
+                Class::Invalid if self.invalid < INVALID_MAX => self.invalid += 1,
+                Class::Invalid | Class::Fatal => return Err(error),
+            }
+        }
+        Ok(Pace::More)
+    }
+
+    fn lost_one(&self, error: &io::Error) {
+        if error.kind() != io::ErrorKind::Interrupted {
+            self.host.local().emit(&Event::AcceptFailed { cause: describe(error).into() });
+        }
+    }
+
+    /// Resources have run out: callers who would hang in the backlog are told so.
+    fn turn_away(&mut self, listener: &OwnedFd, error: &io::Error) {
+        let refused = self.reserve.shed(listener);
+        self.host.local().exhausted(error, refused);
+    }
+}
+
+/// A descriptor that is held for the moment when there are no others: it is closed to accept a caller and tell them.
+struct Reserve(Option<OwnedFd>);
+
+impl Reserve {
+    fn new() -> Self {
+        use rustix::fs::{Mode, OFlags, open};
+        Self(open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok())
+    }
+
+    /// Refuses those who wait, a batch at most. Without a reserve, as when another thread got the descriptor, nobody.
+    fn shed(&mut self, listener: &OwnedFd) -> u64 {
+        let mut refused = 0;
+        if self.0.take().is_some() {
+            while refused < BATCH as u64
+                && let Ok((caller, _)) = socket::accept(listener.as_fd())
+            {
+                socket::dismiss(&caller, Admission::BUSY);
+                refused += 1;
+            }
+        }
+        *self = Self::new();
+        refused
+    }
+}
+
+/// A pause of a length that differs from time to time.
+fn pause() -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    // The standard library's hashers are seeded at random, which is all the randomness this needs.
+    let share = RandomState::new().hash_one(()) % 1000;
+    PAUSE + PAUSE * u32::try_from(share).unwrap_or(0) / 1000
+}
+
+/// The number of a descriptor, which is also that of its slot.
+pub(crate) fn descriptor(socket: &OwnedFd) -> usize {
+    usize::try_from(socket.as_raw_fd()).unwrap_or(usize::MAX)
+}
+
+/// Somebody who was accepted and has not yet been let in or refused.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) socket: OwnedFd,
+    pub(crate) peer: Option<SocketAddr>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_of_accept_is_in_one_class() {
+        let class = |errno: Errno| classify(&errno.into());
+        for errno in [Errno::CONNABORTED, Errno::PROTO, Errno::PERM, Errno::INTR, Errno::NETDOWN] {
+            assert_eq!(class(errno), Class::Caller, "{errno:?}");
+        }
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::IO] {
+            assert_eq!(class(errno), Class::Resources, "{errno:?}");
+        }
+        for errno in [Errno::BADF, Errno::NOTSOCK, Errno::OPNOTSUPP, Errno::FAULT] {
+            assert_eq!(class(errno), Class::Fatal, "{errno:?}");
+        }
+        assert_eq!(class(Errno::AGAIN), Class::Empty);
+        assert_eq!(class(Errno::INVAL), Class::Invalid);
+    }
+
+    #[test]
+    fn a_pause_is_within_its_bounds() {
+        assert!((0..100).all(|_| (PAUSE..=PAUSE * 2).contains(&pause())));
+    }
+}

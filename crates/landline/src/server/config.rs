@@ -1,0 +1,81 @@
+//! Every bound and every time limit, with its default and the reason for it.
+
+use std::time::Duration;
+
+use crate::sys::socket::DeadPeer;
+
+/// How many connections are let in when the descriptor limit holds as many.
+pub const MAX_CONNECTIONS: usize = 10_000;
+
+/// The bounds and time limits of a server. [`Server`](crate::Server) has a method for each.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Config {
+    /// How many connections may be open at a time; the next caller is told `busy`. Default: none said, which is 10,000 or
+    /// what the descriptor limit holds, so that a server starts in any container. A number that was said and
+    /// can't be held is an error.
+    pub max_connections: Option<usize>,
+    /// How long a connection may be silent between two messages. Default: for ever, because a person at a prompt
+    /// thinks; dead peers are found by keepalive.
+    pub idle_timeout: Option<Duration>,
+    /// How long a message may stay unfinished, from its first byte. Default: 30 s: a peer that sends a
+    /// byte now and then holds a buffer and a slot. Too short cuts callers on slow links.
+    pub message_timeout: Option<Duration>,
+    /// How long replies may wait while the peer takes nothing. Default: 30 s: what waits is memory.
+    /// Too short cuts callers whose link fails for a moment.
+    pub write_timeout: Option<Duration>,
+    /// The longest message, in bytes, delimiters not counted; `raw` has no messages to be too long. Default: 1 MiB: it
+    /// bounds what one peer can make the server hold.
+    pub max_message: usize,
+    /// How many bytes of replies are gathered before they are sent, and how many bytes may be queued to be
+    /// pushed. While replies wait nothing more is read. Default: 256 KiB. One answer may exceed it by its own
+    /// length; it is sent before the next message is answered.
+    pub max_unsent: usize,
+    /// How long a drain waits for unfinished messages and running handlers. Default: 10 s, what supervisors
+    /// allow between asking and killing.
+    pub drain_timeout: Duration,
+    /// How many connections may wait to be accepted. Default: 4096, the kernel's own cap on most systems; it lowers more to its
+    /// `net.core.somaxconn`.
+    pub backlog: u32,
+    /// How long a connection may be silent before the kernel asks whether the peer is alive. Default: 60 s.
+    pub keepalive_idle: Duration,
+    /// How long the kernel waits between two such questions. Default: 10 s.
+    pub keepalive_interval: Duration,
+    /// After how many unanswered questions the peer counts as dead. Default: 6.
+    pub keepalive_probes: u32,
+    /// How long sent bytes may stay unacknowledged before the peer counts as dead. Default: 60 s.
+    pub user_timeout: Duration,
+    /// How many threads serve. Default: as many as there are cores; more of them only take turns.
+    pub threads: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            max_connections: None,
+            idle_timeout: None,
+            message_timeout: Some(Duration::from_secs(30)),
+            write_timeout: Some(Duration::from_secs(30)),
+            max_message: 1 << 20,
+            max_unsent: 256 << 10,
+            drain_timeout: Duration::from_secs(10),
+            backlog: 4096,
+            keepalive_idle: Duration::from_secs(60),
+            keepalive_interval: Duration::from_secs(10),
+            keepalive_probes: 6,
+            user_timeout: Duration::from_secs(60),
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn dead_peer(&self) -> DeadPeer {
+        DeadPeer {
+            keepalive_idle: self.keepalive_idle,
+            keepalive_interval: self.keepalive_interval,
+            keepalive_probes: self.keepalive_probes,
+            user_timeout: self.user_timeout,
+        }
+    }
+}

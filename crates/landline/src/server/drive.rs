@@ -1,0 +1,115 @@
+//! Drives one connection: the handler, what it was ordered from outside, and the farewell.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::ReadBuf;
+
+use super::connection::Connection;
+use super::handler::Handler;
+use super::link::Link;
+use super::table::Phase;
+use crate::buffer::Pool;
+use crate::close::{CloseReason, Farewell};
+use crate::error::Outcome;
+
+/// How long a farewell waits for the peer to end its side.
+const FAREWELL_TIME: Duration = Duration::from_secs(1);
+/// How much a farewell reads away, in bytes, before it gives up on a peer that goes on sending.
+const FAREWELL_BYTES: usize = 1 << 20;
+/// How much it reads at a time, in bytes.
+const SCRAP: usize = 16 << 10;
+
+/// How a supervised future ended.
+enum Ended<T> {
+    Returned(T),
+    Ordered(CloseReason),
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// Serves one connection to its end, with exactly one close reason.
+pub(crate) async fn drive<H: Handler>(handler: &H, link: Rc<Link>) {
+    match supervise(&link, handler.handle(Connection::new(Rc::clone(&link)))).await {
+        Ended::Returned(outcome) => settle(&link, outcome),
+        Ended::Ordered(reason) => link.settle(reason),
+        Ended::Panicked(payload) => link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload)),
+    }
+    match link.reason().map(CloseReason::farewell) {
+        Some(Farewell::Linger) if !link.peer_has_ended() => {
+            link.restart(Phase::Closing);
+            // Its outcome does not matter: what had to be said is said.
+            let _ = supervise(&link, tokio::time::timeout(FAREWELL_TIME, linger(&link))).await;
+        }
+        Some(Farewell::Reset) => link.reset_on_close(),
+        _ => {}
+    }
+}
+
+fn settle(link: &Link, outcome: Outcome) {
+    match outcome {
+        // The connection's own failure, passed on by the handler: it is known already, and its words add nothing.
+        Err(error) if error.is::<io::Error>() && link.reason().is_some() => {}
+        Err(error) => link.settle_with(CloseReason::HandlerFailed, error.to_string()),
+        Ok(()) if link.peer_has_ended() => link.settle(CloseReason::PeerClosed),
+        Ok(()) if link.local().is_draining() => link.settle(CloseReason::Drained),
+        Ok(()) => link.settle(CloseReason::ServerClosed),
+    }
+}
+
+/// Polls a future until it is done, panics, or the connection is ordered to end.
+async fn supervise<F: Future>(link: &Link, future: F) -> Ended<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        if let Some(reason) = link.orders(cx) {
+            return Poll::Ready(Ended::Ordered(reason));
+        }
+        // What the handler shares with other connections is its own to keep consistent; ours is not touched half-way by its code.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
+            Err(payload) => Poll::Ready(Ended::Panicked(payload)),
+        }
+    })
+    .await
+}
+
+/// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread input would be a
+/// reset, which can destroy the last reply on its way.
+async fn linger(link: &Link) {
+    if poll_fn(|cx| link.poll_shutdown(cx)).await.is_err() {
+        return;
+    }
+    if link.reason() == Some(CloseReason::Drained) && link.all_acknowledged() {
+        // Nothing of ours is on its way: nobody at a silent prompt is waited for.
+        return;
+    }
+    read_away(&link.local().pool, |cx, buffer| link.poll_read(cx, buffer).map_ok(|_| ())).await;
+}
+
+/// Reads and forgets, until the peer ends its side or has sent too much.
+pub(crate) async fn read_away(
+    pool: &Rc<Pool>,
+    mut poll_read: impl FnMut(&mut Context<'_>, &mut ReadBuf<'_>) -> Poll<io::Result<()>>,
+) {
+    let mut scrap = pool.take(SCRAP);
+    let mut left = FAREWELL_BYTES;
+    while left > 0 {
+        let mut buffer = ReadBuf::new(scrap.room());
+        if poll_fn(|cx| poll_read(cx, &mut buffer)).await.is_err() || buffer.filled().is_empty() {
+            return;
+        }
+        left = left.saturating_sub(buffer.filled().len());
+    }
+}
+
+fn panic_words(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied().map(str::to_owned);
+    text.or_else(|| payload.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "a panic without words".to_owned())
+}

@@ -1,0 +1,127 @@
+//! All threads of a server, as whoever runs it sees them: started together, watched, drained, cut.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use socket2::Socket;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::admission::Admission;
+use super::drain::{DrainReport, Watch};
+use super::handler::Handler;
+use super::host::Crew;
+use super::local::Share;
+use super::thread::{Common, Stage, Thread};
+use crate::close::CloseReason;
+use crate::error::{Error, Kind};
+use crate::event::Event;
+
+/// How long threads have to end once every connection was told to. One that is in the middle of a computation may not.
+const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// The threads of one server.
+pub(crate) struct Fleet {
+    share: Share,
+    watch: Arc<Watch>,
+    stage: watch::Sender<Stage>,
+    ends: mpsc::Receiver<io::Result<()>>,
+    running: Vec<JoinHandle<()>>,
+    alive: usize,
+}
+
+impl Fleet {
+    /// Starts the threads; they serve from now on. `share.events` must be the watch.
+    pub(crate) fn start<H: Handler>(
+        share: &Share,
+        watch: Arc<Watch>,
+        admission: Admission,
+        listeners: Vec<Socket>,
+        handler: H,
+    ) -> Result<Self, Error> {
+        let threads = share.config.threads.max(1);
+        let (crew, inboxes) = Crew::new(threads, admission);
+        let (stage, stages) = watch::channel(Stage::Serving);
+        let (ended, ends) = mpsc::channel(threads);
+        let (handler, listeners) = (Arc::new(handler), Arc::new(listeners));
+        let mut fleet = Self { share: share.clone(), watch, stage, ends, running: Vec::new(), alive: 0 };
+        for (index, inbox) in inboxes.into_iter().enumerate() {
+            let common = Common { share: share.clone(), crew: Arc::clone(&crew), stage: stages.clone() };
+            let (handler, listeners) = (Arc::clone(&handler), Arc::clone(&listeners));
+            let thread = Thread { index, common, handler, listeners, inbox };
+            let ended = ended.clone();
+            let body = move || {
+                let outcome = catch_unwind(AssertUnwindSafe(|| thread.run()));
+                let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("the thread panicked")));
+                // There is room for each thread's end, and nobody to tell if nobody listens.
+                let _ = ended.try_send(outcome);
+            };
+            let spawned = Builder::new().name(format!("landline-{index}")).spawn(body);
+            let spawned = spawned.map_err(|error| Error::io(Kind::Serve, "cannot start a thread", error))?;
+            fleet.running.push(spawned);
+            fleet.alive += 1;
+        }
+        Ok(fleet)
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.share.table.open()
+    }
+
+    /// Waits until a thread ends that nobody told to: the server can't go on. Cancel-safe.
+    pub(crate) async fn failure(&mut self) -> Error {
+        let outcome = self.ends.recv().await.unwrap_or(Ok(()));
+        self.alive -= 1;
+        let cause = outcome.err().unwrap_or_else(|| io::Error::other("a thread ended"));
+        Error::io(Kind::Serve, "cannot go on serving", cause)
+    }
+
+    /// Stops accepting, lets connections end at their next message boundary, cuts what is left at the deadline or when
+    /// `hurry` completes, and reports.
+    pub(crate) async fn drain(mut self, hurry: impl Future<Output = ()>) -> DrainReport {
+        let timeout = self.share.config.drain_timeout;
+        let busy = self.share.table.live().filter(|slot| slot.phase().is_busy()).count();
+        let started = Instant::now();
+        self.watch.begin();
+        self.share.events.event(&Event::DrainStarted { open: self.open(), busy, timeout });
+        self.stage.send_replace(Stage::Draining);
+        tokio::select! {
+            biased;
+            () = Self::ended(&mut self.ends, &mut self.alive) => {}
+            () = hurry => self.cut(CloseReason::Cut).await,
+            () = tokio::time::sleep(timeout) => self.cut(CloseReason::DrainDeadline).await,
+        }
+        let report = self.watch.report(&self.share.table, started.elapsed());
+        self.share.events.event(&Event::Drained {
+            finished: report.finished,
+            cut: report.cut.len(),
+            took: report.took,
+        });
+        report
+    }
+
+    async fn cut(&mut self, reason: CloseReason) {
+        self.stage.send_replace(Stage::Cut(reason));
+        let _ = tokio::time::timeout(CUT_GRACE, Self::ended(&mut self.ends, &mut self.alive)).await;
+    }
+
+    /// Waits until every thread has ended.
+    async fn ended(ends: &mut mpsc::Receiver<io::Result<()>>, alive: &mut usize) {
+        while *alive > 0 && ends.recv().await.is_some() {
+            *alive -= 1;
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        // Threads that are still there are told by the end of the channel that nobody wants them any more; those that ended are joined, so
+        // that their sockets are closed for sure.
+        for thread in self.running.drain(..).filter(JoinHandle::is_finished) {
+            let _ = thread.join();
+        }
+    }
+}

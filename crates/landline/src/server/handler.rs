@@ -1,0 +1,72 @@
+//! The first level: code that owns one whole connection.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::connection::Connection;
+use crate::error::Outcome;
+
+/// Code that owns one whole connection. One handler serves all connections, on every thread.
+///
+/// Its futures stay on one thread, so they need not be `Send`: plain async closures with captures are handlers.
+///
+/// ```
+/// use landline::{Connection, Handler};
+/// use tokio::io::AsyncWriteExt;
+///
+/// let greeter = async |mut conn: Connection| {
+///     conn.write_all(b"welcome\n").await?;
+///     Ok(())
+/// };
+/// # fn check(_: impl Handler) {}
+/// # check(greeter);
+/// ```
+pub trait Handler: Send + Sync + 'static {
+    /// Serves one connection until it is done with it. An error ends the connection with
+    /// [`HandlerFailed`](crate::CloseReason::HandlerFailed) and is reported in the event. The future is dropped where it stands when a time
+    /// limit is passed or a drain is over.
+    fn handle(&self, conn: Connection) -> impl Future<Output = Outcome>;
+}
+
+impl<F> Handler for F
+where
+    F: AsyncFn(Connection) -> Outcome + Send + Sync + 'static,
+{
+    fn handle(&self, conn: Connection) -> impl Future<Output = Outcome> {
+        self(conn)
+    }
+}
+
+/// A handler chosen at run time. It costs one allocation per connection.
+#[derive(Clone)]
+pub struct AnyHandler(Arc<dyn Erased>);
+
+trait Erased: Send + Sync {
+    fn handle(&self, conn: Connection) -> Pin<Box<dyn Future<Output = Outcome> + '_>>;
+}
+
+impl<H: Handler> Erased for H {
+    fn handle(&self, conn: Connection) -> Pin<Box<dyn Future<Output = Outcome> + '_>> {
+        Box::pin(Handler::handle(self, conn))
+    }
+}
+
+impl AnyHandler {
+    /// Forgets what kind of handler it is.
+    pub fn new(handler: impl Handler) -> Self {
+        Self(Arc::new(handler))
+    }
+}
+
+impl Handler for AnyHandler {
+    fn handle(&self, conn: Connection) -> impl Future<Output = Outcome> {
+        self.0.handle(conn)
+    }
+}
+
+impl fmt::Debug for AnyHandler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyHandler")
+    }
+}

@@ -1,0 +1,206 @@
+//! Where callers go: in or not, and to which thread.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::io::AsyncRead;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+
+use super::accept::{Caller, descriptor};
+use super::admission::{Admission, Verdict};
+use super::drive::{drive, read_away};
+use super::handler::Handler;
+use super::link::{Link, Stream};
+use super::local::Local;
+use super::table::Admitted;
+use crate::event::{Event, PeerAddr, Refusal};
+use crate::sys::socket;
+
+/// How many refused callers each thread sees off properly at a time, in the way [`REFUSAL_TIME`] says. Those beyond are told, and closed at once.
+const REFUSALS_MAX: usize = 64;
+/// How long a refused caller has to read its line and end its side.
+const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// How many connections may be on their way to a thread. When more are, they stay where they were accepted.
+const INBOX: usize = 1024;
+
+/// What every thread knows of every other.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    members: Vec<Member>,
+    pub(crate) admission: Admission,
+}
+
+/// How to reach one thread.
+#[derive(Debug)]
+struct Member {
+    inbox: mpsc::Sender<Arrival>,
+    /// How many connections it has, those on their way to it included.
+    open: AtomicUsize,
+}
+
+/// A connection on its way to its thread.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    caller: Caller,
+    admitted: Admitted,
+    place: Place,
+}
+
+/// A connection's place on a thread: counted for as long as this exists.
+#[derive(Debug)]
+struct Place {
+    crew: Arc<Crew>,
+    thread: usize,
+}
+
+impl Crew {
+    /// A crew of `threads`, and the inbox of each.
+    pub(crate) fn new(threads: usize, admission: Admission) -> (Arc<Self>, Vec<mpsc::Receiver<Arrival>>) {
+        let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel(INBOX)).unzip();
+        let members = senders.into_iter().map(|inbox| Member { inbox, open: AtomicUsize::new(0) }).collect();
+        (Arc::new(Self { members, admission }), receivers)
+    }
+
+    pub(crate) fn open_on(&self, thread: usize) -> usize {
+        self.members[thread].open.load(Relaxed)
+    }
+
+    fn place(self: &Arc<Self>, thread: usize) -> Place {
+        self.members[thread].open.fetch_add(1, Relaxed);
+        Place { crew: Arc::clone(self), thread }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.crew.members[self.thread].open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Which thread gets the next connection: the one that accepted it, as long as no other has clearly fewer. So threads stay balanced
+/// however long connections live, and most connections cross to no other thread.
+fn choose_thread(open: impl Iterator<Item = usize>, here: usize, open_here: usize) -> usize {
+    let Some((least, open_least)) = open.enumerate().min_by_key(|(_, open)| *open) else {
+        return here;
+    };
+    if open_here <= open_least + 1 + open_least / 16 { here } else { least }
+}
+
+/// One thread's door: it lets callers in, sends them on, or sees them off.
+pub(crate) struct Host<H: Handler> {
+    local: Rc<Local>,
+    crew: Arc<Crew>,
+    handler: Arc<H>,
+    /// How many refused callers are being seen off.
+    refusals: Rc<()>,
+    /// Told whenever a connection of this thread has ended.
+    pub(crate) departed: Rc<Notify>,
+}
+
+impl<H: Handler> Host<H> {
+    pub(crate) fn new(local: Rc<Local>, crew: Arc<Crew>, handler: Arc<H>) -> Rc<Self> {
+        Rc::new(Self { local, crew, handler, refusals: Rc::new(()), departed: Rc::default() })
+    }
+
+    pub(crate) fn local(&self) -> &Rc<Local> {
+        &self.local
+    }
+
+    /// Takes a caller from the listener.
+    pub(crate) fn arrive(&self, socket: rustix::fd::OwnedFd, peer: Option<std::net::SocketAddr>) {
+        let caller = Caller { socket, peer };
+        match self.crew.admission.admit(descriptor(&caller.socket)) {
+            Verdict::Admit(admitted) => self.send_on(caller, admitted),
+            Verdict::Refuse(refusal) => self.refuse(caller, refusal),
+        }
+    }
+
+    fn send_on(&self, caller: Caller, admitted: Admitted) {
+        let here = self.local.thread;
+        let open = self.crew.members.iter().map(|member| member.open.load(Relaxed));
+        // Other threads may be gone already when the server drains.
+        let thread =
+            if self.local.is_draining() { here } else { choose_thread(open, here, self.crew.open_on(here)) };
+        let arrival = Arrival { caller, admitted, place: self.crew.place(thread) };
+        if thread == here {
+            return self.host(arrival);
+        }
+        if let Err(unsent) = self.crew.members[thread].inbox.try_send(arrival) {
+            let mut arrival = unsent.into_inner();
+            arrival.place = self.crew.place(here);
+            self.host(arrival);
+        }
+    }
+
+    /// Serves a connection on this thread from now on.
+    pub(crate) fn host(&self, arrival: Arrival) {
+        let Arrival { caller, admitted, place } = arrival;
+        let index = descriptor(&caller.socket);
+        let stream = match TcpStream::from_std(caller.socket.into()) {
+            Ok(stream) => stream,
+            Err(error) => return self.local.exhausted(&error, 1),
+        };
+        let seat = admitted.seat(index, caller.peer, self.local.thread, self.local.now());
+        let link = Link::new(Rc::clone(&self.local), Stream::Tcp(stream), seat, caller.peer);
+        if let Some(reason) = self.local.is_cut() {
+            link.order(reason);
+        }
+        let (handler, departed) = (Arc::clone(&self.handler), Rc::clone(&self.departed));
+        tokio::task::spawn_local(async move {
+            drive(&*handler, link).await;
+            drop(place);
+            departed.notify_waiters();
+        });
+    }
+
+    /// Tells a caller that it is not let in, and sees to it that it can read so.
+    fn refuse(&self, caller: Caller, refusal: Refusal) {
+        self.local.emit(&Event::Refused { peer: PeerAddr::from(caller.peer), reason: refusal });
+        socket::dismiss(&caller.socket, Admission::words(refusal));
+        if Rc::strong_count(&self.refusals) > REFUSALS_MAX {
+            return;
+        }
+        let seen_off = Rc::clone(&self.refusals);
+        let Ok(mut stream) = TcpStream::from_std(caller.socket.into()) else {
+            return;
+        };
+        let pool = Rc::clone(&self.local.pool);
+        tokio::task::spawn_local(async move {
+            let reading = read_away(&pool, |cx, buffer| Pin::new(&mut stream).poll_read(cx, buffer));
+            let _ = tokio::time::timeout(REFUSAL_TIME, reading).await;
+            drop(seen_off);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(open: &[usize], here: usize) -> usize {
+        choose_thread(open.iter().copied(), here, open[here])
+    }
+
+    #[test]
+    fn long_connections_stay_balanced_even_if_one_thread_accepts_them_all() {
+        let mut open = [0; 2];
+        for _ in 0..1000 {
+            open[choose(&open, 0)] += 1;
+        }
+        let (most, least) = (open.iter().max().unwrap(), open.iter().min().unwrap());
+        assert!(most * 10 <= least * 12, "{open:?}");
+    }
+
+    #[test]
+    fn a_connection_stays_where_it_was_accepted_while_threads_are_about_even() {
+        assert_eq!(choose(&[3, 3], 1), 1);
+        assert_eq!(choose(&[4, 3], 0), 0);
+        assert_eq!(choose(&[5, 3], 0), 1);
+        assert_eq!(choose(&[510, 490], 0), 0);
+        assert_eq!(choose(&[7], 0), 0);
+    }
+}

@@ -1,0 +1,279 @@
+//! What a connection's handle, its driver and its thread share: the socket, its slot, and how it is to end.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use super::local::Local;
+use super::peer::Peer;
+use super::push::Outbox;
+use super::table::{Phase, Seat, Slot};
+use crate::close::CloseReason;
+use crate::event::{Event, PeerAddr};
+use crate::frame::Framing;
+use crate::sys::socket;
+
+/// Any stream of bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite {}
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+/// What a connection's bytes go through.
+pub(crate) enum Stream {
+    Tcp(TcpStream),
+    Other(Pin<Box<dyn Duplex>>),
+}
+
+/// One connection, from accept to close. Closing is dropping the last reference: the event, then the slot, then the descriptor.
+pub(crate) struct Link {
+    /// Declared before the stream, so dropped before it: a slot is cleared before its descriptor can be another's.
+    seat: Seat,
+    stream: RefCell<Stream>,
+    local: Rc<Local>,
+    /// Where the thread remembers this.
+    key: Cell<usize>,
+    /// How its messages are delimited; `raw` while nobody said.
+    pub(crate) framing: Cell<Framing>,
+    pub(crate) outbox: OnceCell<Arc<Outbox>>,
+    pub(crate) peer: Peer,
+    /// The task that drives this.
+    task: RefCell<Option<Waker>>,
+    /// Set from outside the task, to end it.
+    order: Cell<Option<CloseReason>>,
+    reason: Cell<Option<CloseReason>>,
+    detail: RefCell<Option<Box<str>>>,
+    accepted: Instant,
+    peer_ended: Cell<bool>,
+    write_waits: Cell<bool>,
+}
+
+impl Link {
+    /// Starts the life of a connection: from here on it is in the table and will be reported as closed.
+    pub(crate) fn new(local: Rc<Local>, stream: Stream, seat: Seat, peer: Option<SocketAddr>) -> Rc<Self> {
+        let event =
+            Event::Connected { id: seat.slot().id(), peer: PeerAddr::from(peer), open: local.table.open() };
+        local.emit(&event);
+        Rc::new_cyclic(|link: &Weak<Link>| Self {
+            key: Cell::new(local.remember(link)),
+            peer: Peer::new(Weak::clone(link), seat.slot().id(), peer),
+            seat,
+            stream: RefCell::new(stream),
+            local,
+            framing: Cell::new(Framing::Raw),
+            outbox: OnceCell::new(),
+            task: RefCell::default(),
+            order: Cell::new(None),
+            reason: Cell::new(None),
+            detail: RefCell::default(),
+            accepted: Instant::now(),
+            peer_ended: Cell::new(false),
+            write_waits: Cell::new(false),
+        })
+    }
+
+    pub(crate) fn local(&self) -> &Rc<Local> {
+        &self.local
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        self.seat.slot()
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &*self.stream.borrow() {
+            Stream::Tcp(stream) => stream.local_addr().map(socket::canonical),
+            Stream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
+    /// Moves to a phase; being in it already changes nothing.
+    pub(crate) fn enter(&self, phase: Phase) {
+        let slot = self.slot();
+        if slot.phase() != phase {
+            slot.set_phase(phase, self.local.now());
+        }
+    }
+
+    /// Moves to a phase whose time starts now, even if it is the one it was in.
+    pub(crate) fn restart(&self, phase: Phase) {
+        self.slot().set_phase(phase, self.local.now());
+    }
+
+    /// Why it ends; the first to say so is right.
+    pub(crate) fn settle(&self, reason: CloseReason) {
+        if self.reason.get().is_none() {
+            self.reason.set(Some(reason));
+        }
+    }
+
+    pub(crate) fn settle_with(&self, reason: CloseReason, detail: String) {
+        self.settle(reason);
+        self.detail.borrow_mut().get_or_insert(detail.into_boxed_str());
+    }
+
+    pub(crate) fn reason(&self) -> Option<CloseReason> {
+        self.reason.get()
+    }
+
+    pub(crate) fn peer_has_ended(&self) -> bool {
+        self.peer_ended.get()
+    }
+
+    pub(crate) fn write_waits(&self) -> bool {
+        self.write_waits.get()
+    }
+
+    /// Says from outside that it has to end, and why.
+    pub(crate) fn order(&self, reason: CloseReason) {
+        self.order.set(Some(reason));
+        self.wake();
+    }
+
+    pub(crate) fn wake(&self) {
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
+        }
+    }
+
+    /// Remembers the task to wake, and returns what it has been ordered meanwhile.
+    pub(crate) fn orders(&self, cx: &Context<'_>) -> Option<CloseReason> {
+        let mut task = self.task.borrow_mut();
+        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            *task = Some(cx.waker().clone());
+        }
+        self.order.take()
+    }
+
+    pub(crate) fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let before = buffer.filled().len();
+        let outcome = match &mut *self.stream.borrow_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Other(stream) => stream.as_mut().poll_read(cx, buffer),
+        };
+        outcome.map(|outcome| match outcome {
+            Ok(()) => {
+                let count = buffer.filled().len() - before;
+                self.slot().received(count);
+                self.peer_ended.set(count == 0 && buffer.capacity() > before);
+                Ok(count)
+            }
+            Err(error) => Err(self.failed(error)),
+        })
+    }
+
+    pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = match &mut *self.stream.borrow_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Other(stream) => stream.as_mut().poll_write(cx, bytes),
+        };
+        self.wrote(outcome)
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = match &mut *self.stream.borrow_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Other(stream) => stream.as_mut().poll_write_vectored(cx, slices),
+        };
+        self.wrote(outcome)
+    }
+
+    /// Keeps count of what a write did, and of the time since the peer last took something.
+    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.write_waits.set(outcome.is_pending());
+        match outcome {
+            Poll::Pending => {
+                self.enter(Phase::Sending);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.failed(io::ErrorKind::WriteZero.into()))),
+            Poll::Ready(Ok(count)) => {
+                self.slot().sent(count);
+                if self.slot().phase() == Phase::Sending {
+                    self.restart(Phase::Sending);
+                }
+                Poll::Ready(Ok(count))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(self.failed(error))),
+        }
+    }
+
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Other(stream) => stream.as_mut().poll_flush(cx),
+        }
+    }
+
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.stream.borrow_mut() {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Other(stream) => stream.as_mut().poll_shutdown(cx),
+        }
+    }
+
+    fn failed(&self, error: io::Error) -> io::Error {
+        let reason = CloseReason::of(&error);
+        if reason == CloseReason::IoFailed {
+            self.settle_with(reason, crate::error::describe(&error));
+        } else {
+            self.settle(reason);
+        }
+        error
+    }
+
+    /// Whether the peer has acknowledged everything that was sent to it.
+    pub(crate) fn all_acknowledged(&self) -> bool {
+        match &*self.stream.borrow() {
+            Stream::Tcp(stream) => socket::unacknowledged(stream).is_ok_and(|bytes| bytes == 0),
+            Stream::Other(_) => true,
+        }
+    }
+
+    pub(crate) fn reset_on_close(&self) {
+        if let Stream::Tcp(stream) = &*self.stream.borrow() {
+            socket::reset_on_close(stream);
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(outbox) = self.outbox.get() {
+            outbox.close();
+        }
+        let slot = self.seat.slot();
+        self.local.emit(&Event::Closed {
+            id: slot.id(),
+            peer: PeerAddr::from(self.peer.addr()),
+            reason: self.reason.get().unwrap_or(CloseReason::ServerClosed),
+            detail: self.detail.take(),
+            messages: slot.messages(),
+            bytes_in: slot.bytes_in(),
+            bytes_out: slot.bytes_out(),
+            lasted: self.accepted.elapsed(),
+        });
+        self.local.forget(self.key.get());
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link(#{}, {:?})", self.slot().id(), self.slot().phase())
+    }
+}

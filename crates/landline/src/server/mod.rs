@@ -1,0 +1,190 @@
+//! Servers: listen, let callers in, serve them, end in order.
+
+mod accept;
+mod admission;
+mod config;
+mod connection;
+mod drain;
+mod drive;
+mod fleet;
+mod handler;
+mod host;
+mod limits;
+pub(crate) mod link;
+mod listen;
+mod local;
+mod peer;
+mod push;
+mod run;
+pub(crate) mod table;
+mod thread;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::error::Error;
+use crate::event::Subscriber;
+
+use listen::Listener;
+
+pub use config::{Config, MAX_CONNECTIONS};
+pub use connection::{Connection, WaitForDrain};
+pub use drain::{CutConnection, DrainReport};
+pub(crate) use drive::drive;
+pub use handler::{AnyHandler, Handler};
+pub use peer::Peer;
+pub use push::{PushError, Sender};
+pub use run::{Running, Serving};
+
+/// A server that listens already and does not serve yet.
+///
+/// ```no_run
+/// use landline::{Framing, Reply, Server, framed, service};
+///
+/// fn main() -> Result<(), landline::Error> {
+///     let upper = service(async |message: &[u8], reply: &mut Reply| {
+///         reply.send(&message.to_ascii_uppercase());
+///         Ok(())
+///     });
+///     Server::bind("127.0.0.1:8081")?.serve(framed(Framing::Line, upper)).run()?;
+///     Ok(())
+/// }
+/// ```
+pub struct Server {
+    listeners: Vec<Listener>,
+    config: Config,
+    subscriber: Box<dyn Subscriber>,
+}
+
+impl Server {
+    /// Listens on an address, at once: callers can connect from here on, and are served once the server runs. A name listens on each of
+    /// its addresses; `:PORT` on all of this machine, IPv6 and IPv4; port 0 on a free one.
+    ///
+    /// # Errors
+    /// [`is_config`](Error::is_config) for what is no address, [`is_resolve`](Error::is_resolve) for a name that nobody
+    /// knows, [`is_listen`](Error::is_listen) when the address can't be had.
+    pub fn bind<A>(address: A) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        let config = Config::default();
+        let listeners = listen::listen(&address.try_into()?, config.backlog)?;
+        Ok(Self { listeners, config, subscriber: Box::new(()) })
+    }
+
+    /// The address it listens on; the first, if there are several. The port is the real one.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.listeners[0].address
+    }
+
+    /// Every address it listens on, at least one.
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// Who is told what happens. Default: nobody.
+    #[must_use]
+    pub fn events(mut self, subscriber: impl Subscriber) -> Self {
+        self.subscriber = Box::new(subscriber);
+        self
+    }
+
+    /// What will serve the connections: a closure, a [`Handler`], or a service made into one by [`framed`](crate::framed).
+    pub fn serve<H: Handler>(self, handler: H) -> Serving<H> {
+        Serving { server: self, handler }
+    }
+}
+
+/// The bounds and time limits; [`Config`] gives each one's default and the reason for it.
+impl Server {
+    /// How many connections may be open at a time.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.config.max_connections = Some(count);
+        self
+    }
+
+    /// How long a connection may be silent between two messages; `None` is for ever.
+    #[must_use]
+    pub fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.config.idle_timeout = limit;
+        self
+    }
+
+    /// How long a message may stay unfinished; `None` is for ever.
+    #[must_use]
+    pub fn message_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.config.message_timeout = limit;
+        self
+    }
+
+    /// How long replies may wait while the peer takes nothing; `None` is for ever.
+    #[must_use]
+    pub fn write_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.config.write_timeout = limit;
+        self
+    }
+
+    /// The longest message, in bytes.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.config.max_message = bytes;
+        self
+    }
+
+    /// How many bytes of replies are gathered before they are sent.
+    #[must_use]
+    pub fn max_unsent(mut self, bytes: usize) -> Self {
+        self.config.max_unsent = bytes;
+        self
+    }
+
+    /// How long a drain waits.
+    #[must_use]
+    pub fn drain_timeout(mut self, limit: Duration) -> Self {
+        self.config.drain_timeout = limit;
+        self
+    }
+
+    /// How many connections may wait to be accepted.
+    #[must_use]
+    pub fn backlog(mut self, count: u32) -> Self {
+        self.config.backlog = count;
+        self
+    }
+
+    /// When the kernel asks whether a silent peer is alive, how often, and after how many unanswered questions it is not.
+    #[must_use]
+    pub fn keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
+        self.config.keepalive_idle = idle;
+        self.config.keepalive_interval = interval;
+        self.config.keepalive_probes = probes;
+        self
+    }
+
+    /// How long sent bytes may stay unacknowledged before the peer counts as dead.
+    #[must_use]
+    pub fn user_timeout(mut self, limit: Duration) -> Self {
+        self.config.user_timeout = limit;
+        self
+    }
+
+    /// How many threads serve; at least one does.
+    #[must_use]
+    pub fn threads(mut self, count: usize) -> Self {
+        self.config.threads = count.max(1);
+        self
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server")
+            .field("addresses", &self.local_addrs())
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,275 @@
+//! The connection table: one fixed-size slot of plain data for every connection, indexed by descriptor number.
+//!
+//! It holds the truth about every connection. Admission counts on it, drain reads it, and nothing in it is a pointer,
+//! so that it could lie in memory that outlives the process. A slot is written by the thread that owns the connection, between accept
+//! and close, and may be read by any: each field is an atomic, and a reader can see two fields of different moments.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+
+use crate::sys::region::Region;
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Phase {
+    /// The slot belongs to no connection.
+    Free = 0,
+    /// Between two messages.
+    Idle = 1,
+    /// A message has begun and is not complete.
+    Receiving = 2,
+    /// The handler or the service has something to do.
+    Answering = 3,
+    /// Replies wait for the peer to take them.
+    Sending = 4,
+    /// Our side has ended; what the peer still sends is read away.
+    Closing = 5,
+}
+
+impl Phase {
+    /// Whether a drain has to wait for it.
+    pub(crate) fn is_busy(self) -> bool {
+        matches!(self, Phase::Receiving | Phase::Answering | Phase::Sending)
+    }
+}
+
+/// One connection, as plain data. What changes with every message shares a cache line.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub(crate) struct Slot {
+    /// When the phase began, or last made progress: milliseconds of the server's clock.
+    since: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    /// Up to which offset of the input every message is answered.
+    answered: AtomicU64,
+    messages: AtomicU64,
+    unsent: AtomicU32,
+    phase: AtomicU8,
+    framing: AtomicU8,
+    thread: AtomicU16,
+    _hot: [u64; 2],
+
+    id: AtomicU64,
+    /// When it was accepted: milliseconds of the server's clock.
+    accepted: AtomicU64,
+    peer_high: AtomicU64,
+    peer_low: AtomicU64,
+    peer_port: AtomicU16,
+    /// 0: no address.
+    peer_known: AtomicU8,
+    _cold: [u8; 5],
+}
+
+const _: () = assert!(size_of::<Slot>() == 128, "a slot is two cache lines");
+
+/// The table of all connections of a server.
+#[derive(Debug)]
+pub(crate) struct Table {
+    slots: Region<Slot>,
+    /// How many connections are admitted. This, not a count of slots, is what the limit is held against: a
+    /// connection counts from the moment it is let in.
+    open: AtomicUsize,
+    last_id: AtomicU64,
+}
+
+impl Table {
+    /// A table for descriptors below `capacity`.
+    pub(crate) fn new(capacity: usize) -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self {
+            slots: Region::new(capacity)?,
+            open: AtomicUsize::new(0),
+            last_id: AtomicU64::new(0),
+        }))
+    }
+
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Relaxed)
+    }
+
+    pub(crate) fn holds(&self, descriptor: usize) -> bool {
+        descriptor < self.slots.len()
+    }
+
+    /// Counts one more connection, unless `max` are open.
+    pub(crate) fn admit(self: &Arc<Self>, max: usize) -> Option<Admitted> {
+        let more = |open| (open < max).then_some(open + 1);
+        self.open.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Admitted { table: Arc::clone(self) })
+    }
+
+    /// Every connection there is, by descriptor number.
+    pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
+        self.slots.iter().filter(|slot| slot.phase() != Phase::Free)
+    }
+}
+
+/// The right to one connection: it counts as open for as long as this exists.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    table: Arc<Table>,
+}
+
+impl Admitted {
+    /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
+    pub(crate) fn seat(self, descriptor: usize, peer: Option<SocketAddr>, thread: usize, now: u64) -> Seat {
+        let id = self.table.last_id.fetch_add(1, Relaxed) + 1;
+        self.table.slots[descriptor].begin(id, peer, thread, now);
+        Seat { admitted: self, descriptor }
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.table.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A connection's hold on its slot. Dropping it clears the slot; the descriptor must be closed only after that.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    admitted: Admitted,
+    descriptor: usize,
+}
+
+impl Seat {
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.admitted.table.slots[self.descriptor]
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.slot().set_phase(Phase::Free, 0);
+    }
+}
+
+impl Slot {
+    fn begin(&self, id: u64, peer: Option<SocketAddr>, thread: usize, now: u64) {
+        for counter in [&self.bytes_in, &self.bytes_out, &self.answered, &self.messages] {
+            counter.store(0, Relaxed);
+        }
+        self.unsent.store(0, Relaxed);
+        self.framing.store(0, Relaxed);
+        self.thread.store(u16::try_from(thread).unwrap_or(u16::MAX), Relaxed);
+        self.id.store(id, Relaxed);
+        self.accepted.store(now, Relaxed);
+        let ip = peer.map_or(0, |peer| match peer.ip() {
+            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+            IpAddr::V6(v6) => v6.to_bits(),
+        });
+        self.peer_high.store((ip >> 64) as u64, Relaxed);
+        #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+        self.peer_low.store(ip as u64, Relaxed);
+        self.peer_port.store(peer.map_or(0, |peer| peer.port()), Relaxed);
+        self.peer_known.store(u8::from(peer.is_some()), Relaxed);
+        self.set_phase(Phase::Idle, now);
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.id.load(Relaxed)
+    }
+
+    pub(crate) fn peer(&self) -> Option<SocketAddr> {
+        if self.peer_known.load(Relaxed) == 0 {
+            return None;
+        }
+        let high = u128::from(self.peer_high.load(Relaxed));
+        let ip = Ipv6Addr::from_bits(high << 64 | u128::from(self.peer_low.load(Relaxed)));
+        Some(SocketAddr::new(IpAddr::V6(ip).to_canonical(), self.peer_port.load(Relaxed)))
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        match self.phase.load(Relaxed) {
+            1 => Phase::Idle,
+            2 => Phase::Receiving,
+            3 => Phase::Answering,
+            4 => Phase::Sending,
+            5 => Phase::Closing,
+            _ => Phase::Free,
+        }
+    }
+
+    pub(crate) fn set_phase(&self, phase: Phase, now: u64) {
+        self.since.store(now, Relaxed);
+        self.phase.store(phase as u8, Relaxed);
+    }
+
+    /// When the phase began or last made progress.
+    pub(crate) fn since(&self) -> u64 {
+        self.since.load(Relaxed)
+    }
+
+    /// The framing's number, 0 for a handler of the first level.
+    pub(crate) fn set_framing(&self, framing: u8) {
+        self.framing.store(framing, Relaxed);
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        add(&self.bytes_in, bytes as u64);
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        add(&self.bytes_out, bytes as u64);
+    }
+
+    /// One more message is answered, which took up `bytes` of the input.
+    pub(crate) fn answered(&self, bytes: usize) {
+        add(&self.answered, bytes as u64);
+        add(&self.messages, 1);
+    }
+
+    pub(crate) fn set_unsent(&self, bytes: usize) {
+        self.unsent.store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    pub(crate) fn messages(&self) -> u64 {
+        self.messages.load(Relaxed)
+    }
+
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Relaxed)
+    }
+
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.bytes_out.load(Relaxed)
+    }
+}
+
+/// Adds to a counter that only this thread writes: an ordinary addition, which others may read.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed).wrapping_add(more), Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_are_admitted_than_the_limit_and_a_place_is_free_again_when_one_leaves() {
+        let table = Table::new(8).unwrap();
+        let first = table.admit(2).unwrap();
+        let second = table.admit(2).unwrap();
+        assert!(table.admit(2).is_none());
+        drop(first);
+        let third = table.admit(2).unwrap();
+        assert_eq!(table.open(), 2);
+        drop((second, third));
+        assert_eq!(table.open(), 0);
+    }
+
+    #[test]
+    fn a_slot_says_who_is_connected_and_is_free_again_when_its_seat_is_given_up() {
+        let table = Table::new(8).unwrap();
+        for text in ["127.0.0.1:8081", "[2001:db8::1]:65535"] {
+            let peer = text.parse().unwrap();
+            let seat = table.admit(1).unwrap().seat(5, Some(peer), 0, 7);
+            assert_eq!((seat.slot().peer(), seat.slot().phase()), (Some(peer), Phase::Idle));
+            assert_eq!(table.live().count(), 1);
+        }
+        assert_eq!((table.live().count(), table.open()), (0, 0));
+    }
+}

@@ -1,0 +1,44 @@
+//! The services that come with landline.
+
+use super::{Reply, Service};
+use crate::error::Outcome;
+use crate::server::Peer;
+
+/// Answers each message in upper case: ASCII letters only, other bytes pass unchanged.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Upper;
+
+/// Answers each message with itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Echo;
+
+impl Service for Upper {
+    type Session = ();
+
+    fn open(&self, _: &Peer, _: &mut Reply) -> Outcome {
+        Ok(())
+    }
+
+    async fn answer(&self, (): &mut (), message: &[u8], reply: &mut Reply) -> Outcome {
+        // Copied and changed in one pass; the compiler makes vector instructions of it.
+        reply.send_with(message.len(), |answer| {
+            for (to, from) in answer.iter_mut().zip(message) {
+                *to = from.to_ascii_uppercase();
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Service for Echo {
+    type Session = ();
+
+    fn open(&self, _: &Peer, _: &mut Reply) -> Outcome {
+        Ok(())
+    }
+
+    async fn answer(&self, (): &mut (), message: &[u8], reply: &mut Reply) -> Outcome {
+        reply.send(message);
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! The limit on open files.
+
+use std::io;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Raises the soft limit on open files to the hard one, and says how many files may now be open.
+pub(crate) fn raise_open_files() -> io::Result<usize> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        // Some systems call their hard limit infinite and then refuse it: what was there before is good enough.
+        let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+        match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => return Ok(as_count(limit.maximum)),
+            Err(error) if limit.current.is_none() => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(as_count(limit.current))
+}
+
+fn as_count(limit: Option<u64>) -> usize {
+    limit.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
+}

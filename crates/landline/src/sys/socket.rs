@@ -1,0 +1,107 @@
+//! What is asked of sockets beyond reading and writing.
+
+#![allow(unsafe_code, reason = "an ioctl and a registration that no library has a safe name for")]
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::ioctl::{Getter, ioctl};
+use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+
+/// How the kernel is to find out that a peer is dead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct DeadPeer {
+    pub(crate) keepalive_idle: Duration,
+    pub(crate) keepalive_interval: Duration,
+    pub(crate) keepalive_probes: u32,
+    pub(crate) user_timeout: Duration,
+}
+
+/// A socket that listens on `address`, not inherited by child processes and non-blocking.
+/// What is set on it here is what every accepted connection starts with.
+pub(crate) fn listen(address: SocketAddr, dual_stack: bool, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted server must not wait for the TIME_WAIT of the one before it.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(!dual_stack)?;
+    }
+    socket.set_tcp_nodelay(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+/// Sets how dead peers are found, on a listener (for every connection it will accept) or on one connection.
+pub(crate) fn watch_for_dead_peers(socket: &impl AsFd, settings: &DeadPeer) -> io::Result<()> {
+    let socket = SockRef::from(socket);
+    let keepalive = TcpKeepalive::new()
+        .with_time(settings.keepalive_idle)
+        .with_interval(settings.keepalive_interval)
+        .with_retries(settings.keepalive_probes);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(settings.user_timeout))?;
+    Ok(())
+}
+
+/// The most connections that the kernel lets wait in a backlog, if it says.
+pub(crate) fn backlog_max() -> Option<usize> {
+    std::fs::read_to_string("/proc/sys/net/core/somaxconn").ok()?.trim().parse().ok()
+}
+
+/// A listener of its own for the calling thread's runtime: another descriptor of the same socket.
+pub(crate) fn register(listener: &Socket) -> io::Result<AsyncFd<OwnedFd>> {
+    let descriptor = OwnedFd::from(listener.try_clone()?);
+    // SAFETY: an `OwnedFd` stands for the same open file until it is dropped, and the `AsyncFd` owns it until then.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? })
+}
+
+/// Accepts one connection: non-blocking, not inherited by child processes.
+pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, peer) = rustix::net::acceptfrom_with(listener, flags)?;
+    let peer = peer.and_then(|address| SocketAddr::try_from(address).ok()).map(canonical);
+    Ok((socket, peer))
+}
+
+/// An IPv4 address that came through an IPv6 socket, as what it is.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// Sends one short text, ends our side of the stream and reads away what the peer has sent so far, all without waiting.
+/// What can't be done now is left undone: this is for callers that are not let in.
+pub(crate) fn dismiss(socket: &OwnedFd, text: &[u8]) {
+    let _ = rustix::net::send(socket, text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    let _ = rustix::net::shutdown(socket, Shutdown::Write);
+    let mut scrap = [0; 4096];
+    for _ in 0..4 {
+        match rustix::net::recv(socket, &mut scrap, RecvFlags::DONTWAIT) {
+            Ok((1.., _)) => {}
+            _ => break,
+        }
+    }
+}
+
+/// Makes the coming close a reset: nothing queued is delivered any more.
+pub(crate) fn reset_on_close(socket: &impl AsFd) {
+    // If it fails, the close is an ordinary one, which is only slower to free the queue.
+    let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
+}
+
+/// How many bytes the peer has not acknowledged yet.
+pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
+    /// `TIOCOUTQ`, which for sockets is called `SIOCOUTQ`.
+    const OUTQ: rustix::ioctl::Opcode = 0x5411;
+    // SAFETY: this operation writes one C int through its argument, and that is what it is given.
+    let bytes: i32 = unsafe { ioctl(socket, Getter::<OUTQ, i32>::new())? };
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
