@@ -21,7 +21,6 @@
 //! # }
 //! ```
 
-use std::rc::Rc;
 use std::sync::Arc;
 
 use tokio::io::DuplexStream;
@@ -74,8 +73,7 @@ pub async fn converse_with<H: Handler>(
     let subscriber: Arc<dyn crate::event::Subscriber> = events.clone();
     let local = Connection::alone(config, subscriber).expect("one slot of memory");
     let connection = Connection::over(&local, near).expect("the only connection");
-    let link = Rc::clone(connection.link());
-    drop(connection);
+    let link = connection.into_link();
     tokio::select! {
         ((), ()) = async { tokio::join!(drive(&handler, link), caller(far)) } => {}
         () = local.sweep() => {}

@@ -55,8 +55,8 @@ impl Connection {
         Ok(Self { link })
     }
 
-    pub(crate) fn link(&self) -> &Rc<Link> {
-        &self.link
+    pub(crate) fn into_link(self) -> Rc<Link> {
+        self.link
     }
 
     /// Who is at the other end.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -35,16 +35,22 @@ enum Ended<T> {
 
 /// Serves one connection to its end, with exactly one close reason.
 pub(crate) async fn drive<H: Handler>(handler: &H, link: Rc<Link>) {
-    match supervise(&link, handler.handle(Connection::new(Rc::clone(&link)))).await {
-        Ended::Returned(outcome) => settle(&link, outcome),
-        Ended::Ordered(reason) => link.settle(reason),
-        Ended::Panicked(payload) => link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload)),
+    {
+        let handling = pin!(handler.handle(Connection::new(Rc::clone(&link))));
+        match supervise(&link, handling).await {
+            Ended::Returned(outcome) => settle(&link, outcome),
+            Ended::Ordered(reason) => link.settle(reason),
+            Ended::Panicked(payload) => {
+                link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload))
+            }
+        }
     }
     match link.reason().map(CloseReason::farewell) {
         Some(Farewell::Linger) if !link.peer_has_ended() => {
             link.restart(Phase::Closing);
             // Its outcome does not matter: what had to be said is said.
-            let _ = supervise(&link, tokio::time::timeout(FAREWELL_TIME, linger(&link))).await;
+            let farewell = pin!(tokio::time::timeout(FAREWELL_TIME, linger(&link)));
+            let _ = supervise(&link, farewell).await;
         }
         Some(Farewell::Reset) => link.reset_on_close(),
         _ => {}
@@ -62,10 +68,10 @@ fn settle(link: &Link, outcome: Outcome) {
     }
 }
 
-/// Polls a future until it is done, panics, or the connection is ordered to end.
-async fn supervise<F: Future>(link: &Link, future: F) -> Ended<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
+/// Polls a future until it is done, panics, or the connection is ordered to end. (It borrows the future: one that is passed by value is
+/// kept twice.)
+fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Output = Ended<F::Output>> {
+    poll_fn(move |cx| {
         if let Some(reason) = link.orders(cx) {
             return Poll::Ready(Ended::Ordered(reason));
         }
@@ -76,7 +82,6 @@ async fn supervise<F: Future>(link: &Link, future: F) -> Ended<F::Output> {
             Err(payload) => Poll::Ready(Ended::Panicked(payload)),
         }
     })
-    .await
 }
 
 /// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread input would be a

@@ -216,10 +216,14 @@ impl Slot {
         add(&self.bytes_out, bytes as u64);
     }
 
-    /// One more message is answered, which took up `bytes` of the input.
-    pub(crate) fn answered(&self, bytes: usize) {
-        add(&self.answered, bytes as u64);
+    /// One more message is answered.
+    pub(crate) fn answered(&self) {
         add(&self.messages, 1);
+    }
+
+    /// Every message up to this many bytes further in the input is answered.
+    pub(crate) fn consumed(&self, bytes: usize) {
+        add(&self.answered, bytes as u64);
     }
 
     pub(crate) fn set_unsent(&self, bytes: usize) {

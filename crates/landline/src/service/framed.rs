@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -10,9 +11,8 @@ use tokio::io::ReadBuf;
 use super::{Reply, Service};
 use crate::buffer::Buffer;
 use crate::close::CloseReason;
-use crate::error::Outcome;
-use crate::event::Direction;
-use crate::frame::{Cut, Decoder, FrameError, Framing};
+use crate::error::{BoxError, Outcome};
+use crate::frame::{Cut, Decoder, Ending, FrameError, Framing};
 use crate::server::link::Link;
 use crate::server::table::Phase;
 use crate::server::{Connection, Handler};
@@ -34,23 +34,32 @@ pub struct Framed<S> {
 
 impl<S: Service> Handler for Framed<S> {
     async fn handle(&self, conn: Connection) -> Outcome {
-        let link = Rc::clone(conn.link());
+        // Borrowed in place: a conversation that is moved out of the result is kept twice.
+        let mut opened = self.open(conn);
+        match &mut opened {
+            Ok(conversation) => return conversation.run().await,
+            Err((reply, _)) => reply.deliver().await?,
+        }
+        opened.map_or_else(|(_, refusal)| Err(refusal), |_| Ok(()))
+    }
+}
+
+impl<S: Service> Framed<S> {
+    /// Begins a conversation; a refusal comes with what is to be said first.
+    fn open(&self, conn: Connection) -> Result<Conversation<'_, S>, (Reply, BoxError)> {
+        let link = conn.into_link();
         link.framing.set(self.framing);
         link.slot().set_framing(1 + self.framing as u8);
+        let decoder = Decoder::new(self.framing, link.local().config.max_message);
         let mut reply = Reply::new(Rc::clone(&link), self.framing);
         let opened = self.service.open(&link.peer, &mut reply);
         reply.complete();
-        reply.deliver().await?;
-        let mut conversation = Conversation {
-            service: &self.service,
-            session: opened?,
-            decoder: Decoder::new(self.framing, link.local().config.max_message),
-            input: None,
-            consumed: 0,
-            reply,
-            link: &link,
-        };
-        conversation.run().await
+        match opened {
+            Ok(session) => {
+                Ok(Conversation { service: &self.service, session, decoder, input: None, consumed: 0, reply })
+            }
+            Err(refusal) => Err((reply, refusal)),
+        }
     }
 }
 
@@ -74,35 +83,50 @@ struct Conversation<'a, S: Service> {
     /// How much of `input` is answered.
     consumed: usize,
     reply: Reply,
-    link: &'a Link,
 }
 
 impl<S: Service> Conversation<'_, S> {
     async fn run(&mut self) -> Outcome {
-        while !self.reply.is_closing() {
-            self.link.enter(if self.input.is_some() { Phase::Receiving } else { Phase::Idle });
+        loop {
+            let answered = self.answer_batch().await;
+            // Whatever was answered before an error is sent before the connection ends.
+            self.reply.deliver().await?;
+            if !answered? {
+                continue;
+            }
+            if let Some(reason) = self.ending() {
+                self.link().settle(reason);
+                return Ok(());
+            }
             match poll_fn(|cx| self.poll_receive(cx)).await? {
-                Received::Bytes => self.answer_all().await?,
-                Received::Pushed(bytes) => {
-                    self.reply.append_framed(&bytes);
-                    self.reply.deliver().await?;
-                }
-                Received::End => return self.finish().await,
+                Received::Bytes | Received::End => {}
+                Received::Pushed(bytes) => self.reply.append_framed(&bytes),
                 Received::Drain => {
-                    self.link.settle(CloseReason::Drained);
+                    self.link().settle(CloseReason::Drained);
                     return Ok(());
                 }
             }
         }
-        self.link.settle(CloseReason::ServerClosed);
-        Ok(())
+    }
+
+    /// Whether there is nothing more to do, now that everything so far is answered and sent.
+    fn ending(&self) -> Option<CloseReason> {
+        if self.reply.is_closing() {
+            return Some(CloseReason::ServerClosed);
+        }
+        self.link().enter(if self.input.is_some() { Phase::Receiving } else { Phase::Idle });
+        self.link().peer_has_ended().then_some(CloseReason::PeerClosed)
+    }
+
+    fn link(&self) -> &Link {
+        self.reply.link()
     }
 
     /// Waits for something to do. A buffer is held only while there are bytes in it.
     fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
         let mut buffer = self.claim();
         let mut room = ReadBuf::new(buffer.room());
-        match self.link.poll_read(cx, &mut room)? {
+        match self.link().poll_read(cx, &mut room)? {
             Poll::Ready(0) => {
                 self.hold(buffer);
                 Poll::Ready(Ok(Received::End))
@@ -115,12 +139,12 @@ impl<S: Service> Conversation<'_, S> {
             Poll::Pending => {
                 let unfinished = !buffer.is_empty();
                 self.hold(buffer);
-                if let Some(outbox) = self.link.outbox.get()
+                if let Some(outbox) = self.link().outbox.get()
                     && let Poll::Ready(bytes) = outbox.poll_take(cx)
                 {
                     return Poll::Ready(Ok(Received::Pushed(bytes)));
                 }
-                if self.link.local().is_draining() && !unfinished {
+                if self.link().local().is_draining() && !unfinished {
                     return Poll::Ready(Ok(Received::Drain));
                 }
                 Poll::Pending
@@ -130,9 +154,8 @@ impl<S: Service> Conversation<'_, S> {
 
     /// A buffer to read into: the unfinished message, if there is one, with room behind it for at least as much again.
     fn claim(&mut self) -> Buffer {
-        let pool = &self.link.local().pool;
         match self.input.take() {
-            None => pool.take(READ_MAX),
+            None => self.link().local().pool.take(READ_MAX),
             Some(mut held) => {
                 // Grown by what has come, not by what was announced: a peer must send what it makes us hold.
                 held.reserve(READ_MAX.max(2 * held.len()) - held.len());
@@ -149,58 +172,45 @@ impl<S: Service> Conversation<'_, S> {
         }
     }
 
-    /// Answers all complete messages of the input and sends the replies; what is left is the beginning of a message.
-    async fn answer_all(&mut self) -> Outcome {
-        let answered = self.answer_each().await;
-        if answered.is_err() {
-            self.reply.abandon();
-        }
-        // Whatever was answered before an error is sent before the connection ends.
-        self.reply.deliver().await?;
-        answered?;
-        self.drop_answered();
-        Ok(())
-    }
-
-    async fn answer_each(&mut self) -> Outcome {
-        while let Some(input) = &self.input
-            && !self.reply.is_closing()
-        {
-            let cut = self.decoder.next(&input[self.consumed..]).map_err(|error| self.misframed(error))?;
-            if !self.answer_cut(cut).await? {
-                break;
+    /// Answers the complete messages of the input, as many as one batch of replies takes; false if there may be more.
+    async fn answer_batch(&mut self) -> Outcome<bool> {
+        while let Some((body, ending)) = self.next_message()? {
+            let message = self.input.as_deref().map_or(&[][..], |input| &input[body]);
+            self.reply.answer_to(message, ending);
+            let answered = self.service.answer(&mut self.session, message, &mut self.reply).await;
+            self.reply.answered(answered)?;
+            if self.reply.is_full() {
+                return Ok(false);
             }
         }
-        Ok(())
+        self.drop_answered();
+        Ok(true)
     }
 
-    /// Answers one message; false if there was none.
-    async fn answer_cut(&mut self, cut: Cut) -> Outcome<bool> {
-        let (Cut::Message { body, end, ending }, Some(input)) = (cut, &self.input) else {
-            return Ok(false);
+    /// Where in the input the next message lies. At the end of the peer's input what is left may be one.
+    fn next_message(&mut self) -> Result<Option<(Range<usize>, Ending)>, FrameError> {
+        let Some(input) = self.input.as_ref().filter(|_| !self.reply.is_closing()) else {
+            return Ok(None);
         };
-        self.link.enter(Phase::Answering);
-        let message = &input[self.consumed..][body];
-        if self.link.local().shows_messages {
-            self.link.local().events.message(self.link.peer.id(), Direction::In, message);
+        let rest = &input[self.consumed..];
+        let cut = match self.decoder.next(rest) {
+            Ok(Cut::More { .. }) if self.link().peer_has_ended() => self.decoder.finish(rest),
+            cut => cut.map(Some),
+        };
+        match cut.map_err(|error| self.misframed(error))? {
+            Some(Cut::Message { body, end, ending }) => {
+                let start = self.consumed;
+                self.consumed += end;
+                Ok(Some((start + body.start..start + body.end, ending)))
+            }
+            Some(Cut::More { .. }) | None => Ok(None),
         }
-        self.reply.answer_to(ending);
-        self.service.answer(&mut self.session, message, &mut self.reply).await?;
-        self.reply.complete();
-        if let Some(error) = self.reply.take_failure() {
-            return Err(error.into());
-        }
-        self.consumed += end;
-        self.link.slot().answered(end);
-        if self.reply.unsent() >= self.link.local().config.max_unsent {
-            self.reply.deliver().await?;
-        }
-        Ok(true)
     }
 
     /// Lets go of what is answered. An unfinished message moves to a buffer of its own.
     fn drop_answered(&mut self) {
         let consumed = std::mem::take(&mut self.consumed);
+        self.link().slot().consumed(consumed);
         let Some(input) = self.input.take_if(|_| consumed > 0) else {
             return;
         };
@@ -209,20 +219,8 @@ impl<S: Service> Conversation<'_, S> {
         }
     }
 
-    /// The peer has ended its side: what is left may still be a message.
-    async fn finish(&mut self) -> Outcome {
-        if let Some(input) = &self.input
-            && let Some(cut) = self.decoder.finish(input).map_err(|error| self.misframed(error))?
-        {
-            self.answer_cut(cut).await?;
-            self.reply.deliver().await?;
-        }
-        self.link.settle(CloseReason::PeerClosed);
-        Ok(())
-    }
-
     fn misframed(&self, error: FrameError) -> FrameError {
-        self.link.settle(match error {
+        self.link().settle(match error {
             FrameError::TooLong { .. } => CloseReason::MessageTooLong,
             FrameError::Truncated { .. } => CloseReason::MessageTruncated,
         });

@@ -4,14 +4,16 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::BufMut;
 
 use crate::buffer::Buffer;
+use crate::error::Outcome;
 use crate::event::Direction;
-use crate::frame::{Ending, FrameError, Framing};
+use crate::frame::{Ending, Framing};
 use crate::server::link::Link;
+use crate::server::table::Phase;
 
 /// How much memory the first reply of a batch is given, in bytes; it grows as it must.
 const FIRST_ROOM: usize = 4096;
@@ -26,15 +28,27 @@ pub struct Reply {
     ending: Ending,
     /// Taken from the pool when there is something to say.
     out: Option<Buffer>,
+    /// How much of `out` is sent already.
+    sent: usize,
     /// Where in `out` the reply begins that is being written in pieces.
     begun: Option<usize>,
-    failed: Option<FrameError>,
+    /// A reply was too long for the framing to express its length.
+    too_long: bool,
     closing: bool,
 }
 
 impl Reply {
     pub(super) fn new(link: Rc<Link>, framing: Framing) -> Self {
-        Self { link, framing, ending: Ending::Lf, out: None, begun: None, failed: None, closing: false }
+        Self {
+            link,
+            framing,
+            ending: Ending::Lf,
+            out: None,
+            sent: 0,
+            begun: None,
+            too_long: false,
+            closing: false,
+        }
     }
 
     /// Adds one whole reply. The framing delimits it; a line gets the ending that its message had.
@@ -60,7 +74,7 @@ impl Reply {
     }
 
     /// Sends what has been gathered so far, and waits until the peer has taken it: for long answers, so that a slow
-    /// peer slows the service down. Not cancel-safe: if it is dropped, it is unknown how much was sent.
+    /// peer slows the service down. Cancel-safe: what was not sent is sent later.
     ///
     /// # Errors
     /// When the connection is lost; return the error.
@@ -78,31 +92,45 @@ impl Reply {
         self.closing
     }
 
+    /// Whether so much is gathered that it has to be sent first.
+    pub(super) fn is_full(&self) -> bool {
+        self.gathered() >= self.link.local().config.max_unsent
+    }
+
     /// How many bytes are gathered.
-    pub(super) fn unsent(&self) -> usize {
+    fn gathered(&self) -> usize {
         self.out.as_ref().map_or(0, |out| out.len())
     }
 
-    /// The replies that follow are to a message with this ending.
-    pub(super) fn answer_to(&mut self, ending: Ending) {
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The replies that follow are to this message.
+    pub(super) fn answer_to(&mut self, message: &[u8], ending: Ending) {
         self.ending = ending;
+        self.link.enter(Phase::Answering);
+        if self.link.local().shows_messages {
+            self.link.local().events.message(self.link.peer.id(), Direction::In, message);
+        }
+    }
+
+    /// The service is done with a message. The reply that an error leaves unfinished is of no use to anybody.
+    pub(super) fn answered(&mut self, outcome: Outcome) -> Outcome {
+        if let Err(error) = outcome {
+            if let (Some(begun), Some(out)) = (self.begun.take(), &mut self.out) {
+                out.truncate(begun);
+            }
+            return Err(error);
+        }
+        self.complete();
+        self.link.slot().answered();
+        if self.too_long { Err("a reply is too long for its framing".into()) } else { Ok(()) }
     }
 
     /// Adds what is framed already.
     pub(super) fn append_framed(&mut self, bytes: &[u8]) {
         self.out.get_or_insert_with(|| self.link.local().pool.take(FIRST_ROOM)).append(bytes);
-    }
-
-    /// The reply in which an error has left it is of no use to anybody.
-    pub(super) fn abandon(&mut self) {
-        if let (Some(begun), Some(out)) = (self.begun.take(), &mut self.out) {
-            out.truncate(begun);
-        }
-    }
-
-    /// Why a reply could not be framed, if one could not.
-    pub(super) fn take_failure(&mut self) -> Option<FrameError> {
-        self.failed.take()
     }
 
     fn begin(&mut self) -> &mut Buffer {
@@ -125,36 +153,35 @@ impl Reply {
         }
         match self.framing.seal(&mut out.filled_mut()[begun..], self.ending) {
             Ok(suffix) => out.append(suffix),
-            Err(error) => {
+            Err(_) => {
                 out.truncate(begun);
-                self.failed = Some(error);
+                self.too_long = true;
             }
         }
     }
 
     /// Sends all that is gathered; the buffer goes back to the pool.
-    pub(super) async fn deliver(&mut self) -> io::Result<()> {
-        let Some(out) = self.out.take() else {
-            return Ok(());
+    pub(super) fn deliver(&mut self) -> impl Future<Output = io::Result<()>> {
+        poll_fn(|cx| self.poll_deliver(cx))
+    }
+
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(out) = &self.out else {
+            return Poll::Ready(Ok(()));
         };
-        let slot = self.link.slot();
-        let mut sent = 0;
-        poll_fn(|cx| {
-            while sent < out.len() {
-                match self.link.poll_write(cx, &out[sent..]) {
-                    Poll::Ready(Ok(count)) => sent += count,
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending => {
-                        slot.set_unsent(out.len() - sent);
-                        return Poll::Pending;
-                    }
+        while self.sent < out.len() {
+            match self.link.poll_write(cx, &out[self.sent..])? {
+                Poll::Ready(count) => self.sent += count,
+                Poll::Pending => {
+                    self.link.slot().set_unsent(out.len() - self.sent);
+                    return Poll::Pending;
                 }
             }
-            Poll::Ready(Ok(()))
-        })
-        .await?;
-        slot.set_unsent(0);
-        Ok(())
+        }
+        self.link.slot().set_unsent(0);
+        self.out = None;
+        self.sent = 0;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -173,6 +200,6 @@ impl io::Write for Reply {
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Reply({} bytes gathered)", self.unsent())
+        write!(f, "Reply({} bytes gathered)", self.gathered())
     }
 }
