@@ -1,2 +1,105 @@
-//! The `landline` program.
-fn main() {}
+//! `cargo xtask`: the commands that people and continuous integration run, one module each.
+//!
+//! Every command line is printed before it runs, so that whatever happens can be repeated by hand.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "its whole work is to tell a person what it runs"
+)]
+
+mod check;
+mod step;
+mod test;
+mod tools;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  check           formatting, lints, documentation, dependencies; stops at the first failure
+  test [-- ARGS]  every test of the workspace, skipping none; ARGS go to cargo test
+  help            this text
+";
+
+/// What a task comes to; a failure is the one line that a person reads last.
+type Outcome<T = ()> = Result<T, String>;
+
+#[derive(Debug, PartialEq, Eq)]
+enum Task {
+    Check,
+    Test(Vec<OsString>),
+    Help,
+}
+
+fn main() -> ExitCode {
+    let outcome = match parse(std::env::args_os().skip(1)) {
+        Ok(Task::Check) => check::run(),
+        Ok(Task::Test(extra)) => test::run(extra),
+        Ok(Task::Help) => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        Err(mistake) => {
+            eprint!("xtask: {mistake}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: failed: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
+    let mut args = args.into_iter();
+    let word = args.next().ok_or("which task?")?;
+    let mut rest: Vec<OsString> = args.collect();
+    let task = match word.to_str() {
+        Some("check") => Task::Check,
+        Some("test") if rest.first().is_some_and(|first| first == "--") => {
+            return Ok(Task::Test(rest.split_off(1)));
+        }
+        Some("test") => Task::Test(Vec::new()),
+        Some("help" | "--help" | "-h") => Task::Help,
+        _ => return Err(format!("no task is called {}", word.display())),
+    };
+    match rest.first() {
+        None => Ok(task),
+        Some(stray) => Err(format!("{} takes no {}", word.display(), stray.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Task, parse};
+    use std::ffi::OsString;
+
+    fn parsed(line: &str) -> Result<Task, String> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn each_task_is_known_by_its_word() {
+        assert_eq!(parsed("check"), Ok(Task::Check));
+        assert_eq!(parsed("test"), Ok(Task::Test(vec![])));
+        assert_eq!(parsed("help"), Ok(Task::Help));
+    }
+
+    #[test]
+    fn what_follows_the_dashes_goes_to_cargo_test_untouched() {
+        let extra = ["drain", "--", "--nocapture"].map(OsString::from).to_vec();
+        assert_eq!(parsed("test -- drain -- --nocapture"), Ok(Task::Test(extra)));
+    }
+
+    #[test]
+    fn an_unknown_word_a_stray_one_and_none_at_all_are_mistakes() {
+        for line in ["", "chekc", "check now", "test drain", "help me"] {
+            assert!(parsed(line).is_err(), "{line:?}");
+        }
+    }
+}

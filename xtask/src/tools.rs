@@ -1,0 +1,75 @@
+//! The programs that the tasks need beside cargo: where they are, and how they get there.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Outcome;
+use crate::step::{Step, root};
+
+/// The series of cargo-deny that `deny.toml` is written for, and the release that is installed.
+const DENY_SERIES: &str = "0.20.";
+const DENY_RELEASE: &str = "0.20.2";
+
+/// Where tools are installed: out of the way of the user's own, and gone with `cargo clean`.
+const TOOLS: &str = "target/tools";
+
+/// Fails unless the toolchain has a component, and says how to add it.
+pub(crate) fn need_component(component: &str, subcommand: &str) -> Outcome {
+    if Step::new("cargo").words([subcommand, "--version"]).succeeds_quietly() {
+        return Ok(());
+    }
+    Err(format!("`cargo {subcommand}` does not run; add it with: rustup component add {component}"))
+}
+
+/// A cargo-deny that can read `deny.toml`: the one on PATH, or our own, installed when it is missing.
+pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
+    let ours = root().join(TOOLS).join("bin/cargo-deny");
+    let found = on_path("cargo-deny").into_iter().chain([ours.clone()]).find(|path| is_our_series(path));
+    if let Some(path) = found {
+        return Ok(path);
+    }
+    let install = format!("cargo install cargo-deny --locked --version {DENY_RELEASE} --root {TOOLS}");
+    Step::new(&install).run()?;
+    Ok(ours)
+}
+
+/// The file that the shell would run for a program's name.
+pub(crate) fn on_path(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path).map(|directory| directory.join(program)).find(|file| file.is_file())
+}
+
+fn is_our_series(program: &Path) -> bool {
+    let Ok(output) = Command::new(program).arg("--version").output() else { return false };
+    String::from_utf8_lossy(&output.stdout).starts_with(&format!("cargo-deny {DENY_SERIES}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DENY_RELEASE, DENY_SERIES, is_our_series, need_component, on_path};
+    use std::path::Path;
+
+    #[test]
+    fn the_release_that_is_installed_is_of_the_series_that_is_accepted() {
+        assert!(DENY_RELEASE.starts_with(DENY_SERIES));
+    }
+
+    #[test]
+    fn another_program_is_not_taken_for_cargo_deny() {
+        assert!(!is_our_series(Path::new("/bin/true")));
+        assert!(!is_our_series(Path::new("/no/such/program")));
+    }
+
+    #[test]
+    fn a_program_is_found_on_the_path_or_not_at_all() {
+        assert!(on_path("sh").is_some());
+        assert!(on_path("no-such-program-anywhere").is_none());
+    }
+
+    #[test]
+    fn a_missing_component_is_answered_with_the_line_that_adds_it() {
+        let failure = need_component("no-such-component", "no-such-subcommand").unwrap_err();
+        assert!(failure.ends_with("rustup component add no-such-component"), "{failure}");
+    }
+}
