@@ -12,7 +12,9 @@ mod step;
 mod test;
 mod tools;
 
+use std::env;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
@@ -34,9 +36,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let outcome = match parse(std::env::args_os().skip(1)) {
-        Ok(Task::Check) => check::run(),
-        Ok(Task::Test(extra)) => test::run(extra),
+    let outcome = match parse(env::args_os().skip(1)) {
+        Ok(Task::Check) => enter_workspace().and_then(|()| check::run()),
+        Ok(Task::Test(extra)) => enter_workspace().and_then(|()| test::run(extra)),
         Ok(Task::Help) => {
             print!("{USAGE}");
             Ok(())
@@ -74,10 +76,33 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
     }
 }
 
+/// Goes to the workspace's root, wherever `cargo xtask` was started; every path and step is seen from there.
+fn enter_workspace() -> Outcome {
+    let root = workspace(env::var_os("CARGO_MANIFEST_DIR"))?;
+    env::set_current_dir(&root).map_err(|error| format!("cannot go to {}: {error}", root.display()))
+}
+
+/// The root, from what cargo says when it runs us.
+///
+/// What it said when it compiled us would not do: two checkouts that share a target directory share this
+/// program, and one would silently be judged in place of the other.
+fn workspace(manifest_dir: Option<OsString>) -> Outcome<PathBuf> {
+    let package = manifest_dir.ok_or("cargo did not start this; run it as `cargo xtask`")?;
+    let root = Path::new(&package).parent().ok_or("xtask lies in no workspace")?;
+    Ok(root.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Task, parse};
+    use super::{Task, parse, workspace};
     use std::ffi::OsString;
+    use std::path::PathBuf;
+
+    #[test]
+    fn the_workspace_is_the_one_that_cargo_names_at_run_time() {
+        assert_eq!(workspace(Some("/somewhere/else/xtask".into())), Ok(PathBuf::from("/somewhere/else")));
+        assert!(workspace(None).unwrap_err().contains("cargo xtask"));
+    }
 
     fn parsed(line: &str) -> Result<Task, String> {
         parse(line.split_whitespace().map(OsString::from))

@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -13,12 +12,6 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::Outcome;
-
-/// The workspace's directory; every step runs there, wherever `cargo xtask` was started.
-pub(crate) fn root() -> &'static Path {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.parent().unwrap_or(here)
-}
 
 /// A command line with the variables set for it.
 #[derive(Debug, Clone)]
@@ -81,7 +74,7 @@ impl Step {
     fn command(&self) -> Command {
         let mut words = self.words.iter();
         let mut command = Command::new(words.next().cloned().unwrap_or_default());
-        command.args(words).envs(self.variables.iter().copied()).current_dir(root());
+        command.args(words).envs(self.variables.iter().copied());
         command
     }
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::Outcome;
-use crate::step::{Step, root};
+use crate::step::Step;
 
 /// The series of cargo-deny that `deny.toml` is written for, and the release that is installed.
 const DENY_SERIES: &str = "0.20.";
 const DENY_RELEASE: &str = "0.20.2";
 
-/// Where tools are installed: out of the way of the user's own, and gone with `cargo clean`.
+/// Where tools are installed, seen from the workspace: out of the way of the user's own, and gone with `cargo clean`.
 const TOOLS: &str = "target/tools";
 
 /// Fails unless the toolchain has a component, and says how to add it.
@@ -24,7 +24,7 @@ pub(crate) fn need_component(component: &str, subcommand: &str) -> Outcome {
 
 /// A cargo-deny that can read `deny.toml`: the one on PATH, or our own, installed when it is missing.
 pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
-    let ours = root().join(TOOLS).join("bin/cargo-deny");
+    let ours = Path::new(TOOLS).join("bin/cargo-deny");
     let found = on_path("cargo-deny").into_iter().chain([ours.clone()]).find(|path| is_our_series(path));
     if let Some(path) = found {
         return Ok(path);

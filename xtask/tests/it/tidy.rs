@@ -1,5 +1,6 @@
 //! The workspace, held to the rules.
 
+use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +12,10 @@ struct File {
     text: String,
 }
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+/// The workspace of this run; the one it was compiled in may be another that shares the target directory.
+fn root() -> PathBuf {
+    let package = env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    Path::new(&package).parent().expect("xtask lies in the workspace").to_owned()
 }
 
 /// Every file with this ending, below the root or only in one directory of it.
@@ -35,12 +38,12 @@ fn files(directory: &Path, ending: &str, below: bool) -> Vec<File> {
 }
 
 fn sources() -> Vec<File> {
-    files(root(), "rs", true)
+    files(&root(), "rs", true)
 }
 
 /// The pages that a reader meets first.
 fn pages() -> Vec<File> {
-    let mut pages = files(root(), "md", false);
+    let mut pages = files(&root(), "md", false);
     let docs = root().join("docs");
     if docs.is_dir() {
         pages.extend(files(&docs, "md", false));
@@ -101,7 +104,7 @@ fn unsafe_lives_only_in_the_library_s_sys() {
 
 #[test]
 fn the_changelog_knows_the_version() {
-    let mut changelog = files(root(), "md", false);
+    let mut changelog = files(&root(), "md", false);
     changelog.retain(|file| file.path == Path::new("CHANGELOG.md"));
     assert_eq!(changelog.len(), 1, "there is a CHANGELOG.md");
     // All packages of the workspace share one version.
