@@ -41,7 +41,7 @@ pub(crate) async fn drive<H: Handler>(handler: &H, link: Rc<Link>) {
             Ended::Returned(outcome) => settle(&link, outcome),
             Ended::Ordered(reason) => link.settle(reason),
             Ended::Panicked(payload) => {
-                link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload))
+                link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload));
             }
         }
     }

@@ -151,12 +151,11 @@ impl Reply {
             let body = &out[begun + self.framing.prefix_len()..];
             self.link.local().events.message(self.link.peer.id(), Direction::Out, body);
         }
-        match self.framing.seal(&mut out.filled_mut()[begun..], self.ending) {
-            Ok(suffix) => out.append(suffix),
-            Err(_) => {
-                out.truncate(begun);
-                self.too_long = true;
-            }
+        if let Ok(suffix) = self.framing.seal(&mut out.filled_mut()[begun..], self.ending) {
+            out.append(suffix);
+        } else {
+            out.truncate(begun);
+            self.too_long = true;
         }
     }
 
