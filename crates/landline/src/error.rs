@@ -33,6 +33,8 @@ pub(crate) enum Kind {
     Timeout,
     /// A connection that ended before its time.
     Lost,
+    /// Bytes that can't be cut into messages, or a message that can't be put into bytes.
+    Framing,
     /// An address that could not be listened on.
     Listen,
     /// A server that can't go on.
@@ -81,6 +83,11 @@ impl Error {
         self.0.kind == Kind::Lost
     }
 
+    /// What came can't be cut into messages, or a message is too long for its framing.
+    pub fn is_framing(&self) -> bool {
+        self.0.kind == Kind::Framing
+    }
+
     /// A server could not listen on its address.
     pub fn is_listen(&self) -> bool {
         self.0.kind == Kind::Listen
@@ -105,6 +112,8 @@ impl Error {
 pub fn describe(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
+    // The standard library's words before those of the system's resolver.
+    let text = text.strip_prefix("failed to lookup address information: ").unwrap_or(text);
     let mut letters = text.chars();
     match letters.next() {
         // "I/O error" keeps its capitals.

@@ -1,0 +1,339 @@
+//! A conversation: a message out, its answer back.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::Options;
+use crate::address::Address;
+use crate::error::{Error, Kind, describe};
+use crate::frame::{Cut, Decoder, Ending, FrameError};
+
+/// How much room there is for one read.
+const READ_SIZE: usize = 16 * 1024;
+
+/// How far what came before the question was sent may exceed the longest answer: delimiters take up room too.
+const SLACK: usize = READ_SIZE;
+
+/// One connection, and a conversation on it that takes turns: [`ask`](Self::ask), and the answer comes back.
+#[derive(Debug)]
+pub struct Client {
+    stream: TcpStream,
+    /// The address as it was written, for errors.
+    peer: String,
+    decoder: Decoder,
+    ending: Ending,
+    max_message: usize,
+    held: BytesMut,
+    answer_ending: Ending,
+    /// A question went out, wholly or in part, and its answer did not come.
+    unanswered: bool,
+}
+
+impl Client {
+    /// Connects with the defaults of [`Options::new`]: one line out, one line back.
+    ///
+    /// # Errors
+    /// See [`connect`](super::connect), and whatever is wrong with the address itself
+    /// ([`is_config`](Error::is_config)).
+    ///
+    /// # Cancel safety
+    /// As [`connect`](super::connect).
+    pub async fn connect<A>(address: A) -> Result<Self, Error>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<Error>,
+    {
+        Options::new().connect(address).await
+    }
+
+    pub(super) fn new(stream: TcpStream, address: &Address, options: &Options) -> Self {
+        Self {
+            stream,
+            peer: address.to_string(),
+            decoder: Decoder::new(options.framing, options.max_message),
+            ending: options.ending,
+            max_message: options.max_message,
+            held: BytesMut::new(),
+            answer_ending: Ending::None,
+            unanswered: false,
+        }
+    }
+
+    /// Sends one message and returns the answer, without its delimiters.
+    ///
+    /// The message goes out as it is; in `line` framing one that holds a line feed is therefore several to the server.
+    /// What the server says before the message is sent counts as the answer when the message could be sent, since
+    /// nothing tells the two apart. There is no time limit: wrap the call in [`tokio::time::timeout`].
+    ///
+    /// # Errors
+    /// [`is_lost`](Error::is_lost) when the connection was reset or closed before the answer was complete;
+    /// what came of it is in [`unfinished`](Self::unfinished). In `line` framing, what came before a close is the answer,
+    /// ended or not. [`is_framing`](Error::is_framing) when the answer is longer than the limit, or the message is
+    /// longer than its framing can say. After an error the client is of no use: connect again.
+    ///
+    /// # Cancel safety
+    /// Not cancel safe: part of the message may be out. A client whose `ask` was dropped stays in order but every later
+    /// `ask` is an error, [`is_lost`](Error::is_lost): otherwise each would get the answer of the one before it.
+    pub async fn ask(&mut self, message: &[u8]) -> Result<Bytes, Error> {
+        if self.unanswered {
+            let cause = "an earlier message has no answer yet, so this one could get the wrong one";
+            return Err(Error::new(Kind::Lost, format!("cannot ask {}", self.peer), cause));
+        }
+        let question = self.encode(message)?;
+        self.unanswered = true;
+        self.send(&question).await?;
+        let answer = loop {
+            if let Some(cut) = self.next_message()? {
+                break cut;
+            }
+            if self.read().await? == 0 {
+                break self.last_message()?;
+            }
+        };
+        self.unanswered = false;
+        Ok(answer)
+    }
+
+    /// What came of an answer that is not complete: bytes as they came, delimiters included. Empty after an
+    /// [`ask`](Self::ask) that was answered, unless the server said more than it was asked.
+    pub fn unfinished(&self) -> &[u8] {
+        &self.held
+    }
+
+    /// What ended the last answer; only the `line` framing has endings.
+    pub fn answer_ending(&self) -> Ending {
+        self.answer_ending
+    }
+
+    fn encode(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        let framing = self.decoder.framing();
+        let mut bytes = vec![0; framing.prefix_len()];
+        bytes.extend_from_slice(message);
+        let suffix = framing.seal(&mut bytes, self.ending).map_err(|error| {
+            Error::new(Kind::Framing, format!("cannot send to {}", self.peer), error.to_string())
+        })?;
+        bytes.extend_from_slice(suffix);
+        Ok(bytes)
+    }
+
+    /// Writes, and reads meanwhile: a server that answers a long message piece by piece takes no more of it while
+    /// nobody takes its answer.
+    async fn send(&mut self, mut unsent: &[u8]) -> Result<(), Error> {
+        let mut reading = true;
+        while !unsent.is_empty() {
+            if self.held.len() > self.max_message.saturating_add(SLACK) {
+                return Err(self.framing_error(FrameError::TooLong { limit: self.max_message }));
+            }
+            self.held.reserve(READ_SIZE);
+            let (mut reader, mut writer) = self.stream.split();
+            tokio::select! {
+                read = reader.read_buf(&mut self.held), if reading => reading = matches!(read, Ok(1..)),
+                written = writer.write(unsent) => match written {
+                    Ok(count) => unsent = &unsent[count..],
+                    Err(error) => return Err(self.cut_off(&error).await),
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// The error for a message that could not be sent, once everything that the server said before is in.
+    async fn cut_off(&mut self, cause: &io::Error) -> Error {
+        while self.held.len() <= self.max_message.saturating_add(SLACK) {
+            match self.read().await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => break,
+            }
+        }
+        Error::new(Kind::Lost, format!("the message to {} was not sent whole", self.peer), words(cause))
+    }
+
+    async fn read(&mut self) -> Result<usize, Error> {
+        self.held.reserve(READ_SIZE);
+        let read = self.stream.read_buf(&mut self.held).await;
+        read.map_err(|cause| Error::io(Kind::Lost, self.no_answer(), cause))
+    }
+
+    fn next_message(&mut self) -> Result<Option<Bytes>, Error> {
+        match self.decoder.next(&self.held) {
+            Ok(Cut::More { .. }) => Ok(None),
+            Ok(cut) => Ok(self.take(cut)),
+            Err(error) => Err(self.framing_error(error)),
+        }
+    }
+
+    /// What counts as the answer when the server has closed.
+    fn last_message(&mut self) -> Result<Bytes, Error> {
+        let cut = self.decoder.finish(&self.held).ok().flatten();
+        cut.and_then(|cut| self.take(cut))
+            .ok_or_else(|| Error::new(Kind::Lost, self.no_answer(), "the server closed the connection"))
+    }
+
+    fn take(&mut self, cut: Cut) -> Option<Bytes> {
+        let Cut::Message { body, end, ending } = cut else { return None };
+        self.answer_ending = ending;
+        Some(self.held.split_to(end).freeze().slice(body))
+    }
+
+    fn no_answer(&self) -> String {
+        let which = if self.held.is_empty() { "no answer" } else { "half an answer" };
+        format!("{which} from {}", self.peer)
+    }
+
+    fn framing_error(&self, error: FrameError) -> Error {
+        Error::new(Kind::Framing, format!("cannot read the answer of {}", self.peer), error.to_string())
+    }
+}
+
+/// A broken pipe is a word for pipes; here, the other end has closed.
+fn words(cause: &io::Error) -> String {
+    match cause.kind() {
+        io::ErrorKind::BrokenPipe => "the server closed the connection".to_owned(),
+        _ => describe(cause),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::Framing;
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpListener, TcpStream as Blocking};
+    use std::thread::JoinHandle;
+
+    /// A client, and a server that does `serve` with its only connection, in a thread.
+    async fn pair<T: Send + 'static>(
+        options: Options,
+        serve: impl FnOnce(Blocking) -> T + Send + 'static,
+    ) -> (Client, JoinHandle<T>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = std::thread::spawn(move || serve(listener.accept().unwrap().0));
+        (options.connect(address).await.unwrap(), server)
+    }
+
+    fn read_exactly(mut stream: &Blocking, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    fn reset(stream: Blocking) {
+        let socket = socket2::Socket::from(stream);
+        socket.set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    }
+
+    #[tokio::test]
+    async fn each_line_gets_its_answer_even_when_two_answers_come_at_once() {
+        let (mut client, server) = pair(Options::new(), |mut stream| {
+            assert_eq!(read_exactly(&stream, 4), b"one\n");
+            stream.write_all(b"ONE\r\nTW").unwrap();
+            assert_eq!(read_exactly(&stream, 4), b"two\n");
+            stream.write_all(b"O\n").unwrap();
+        })
+        .await;
+        assert_eq!(client.ask(b"one").await.unwrap(), "ONE");
+        assert_eq!(client.answer_ending(), Ending::CrLf);
+        assert_eq!(client.ask(b"two").await.unwrap(), "TWO");
+        assert!(client.unfinished().is_empty());
+        server.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_length_prefixed_message_goes_out_and_comes_back_whole() {
+        let (mut client, _) = pair(Options::new().framing(Framing::Length), |mut stream| {
+            assert_eq!(read_exactly(&stream, 7), b"\0\0\0\x03a\nb");
+            stream.write_all(b"\0\0\0\x02").unwrap();
+            stream.write_all(b"\n\n").unwrap();
+        })
+        .await;
+        assert_eq!(client.ask(b"a\nb").await.unwrap(), "\n\n");
+    }
+
+    #[tokio::test]
+    async fn half_an_answer_and_a_reset_is_a_lost_connection_and_the_half_is_kept() {
+        let (mut client, _) = pair(Options::new(), |mut stream| {
+            read_exactly(&stream, 3);
+            stream.write_all(b"HAL").unwrap();
+            reset(stream);
+        })
+        .await;
+        let error = client.ask(b"hi").await.unwrap_err();
+        assert!(error.is_lost() && error.to_string().contains("connection reset by peer"), "{error}");
+        assert_eq!(client.unfinished(), b"HAL");
+    }
+
+    #[tokio::test]
+    async fn a_close_ends_the_last_line_but_no_length_prefixed_message() {
+        let (mut client, _) = pair(Options::new(), |mut stream| {
+            read_exactly(&stream, 3);
+            stream.write_all(b"HI").unwrap();
+        })
+        .await;
+        assert_eq!(client.ask(b"hi").await.unwrap(), "HI");
+        assert_eq!(client.answer_ending(), Ending::None);
+
+        let (mut client, _) = pair(Options::new().framing(Framing::Length), |mut stream| {
+            read_exactly(&stream, 6);
+            stream.write_all(b"\0\0\0\x09HI").unwrap();
+        })
+        .await;
+        let error = client.ask(b"hi").await.unwrap_err();
+        assert!(
+            error.is_lost() && error.to_string().starts_with("half an answer from 127.0.0.1:"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_close_without_an_answer_is_a_lost_connection() {
+        let (mut client, _) = pair(Options::new(), |stream| {
+            read_exactly(&stream, 3);
+            stream.shutdown(Shutdown::Both).unwrap();
+        })
+        .await;
+        let error = client.ask(b"hi").await.unwrap_err();
+        assert!(
+            error.is_lost() && error.to_string().ends_with("the server closed the connection"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_the_limit_is_refused_before_it_is_held() {
+        let (mut client, server) = pair(Options::new().max_message(8), |mut stream| {
+            read_exactly(&stream, 3);
+            while stream.write_all(&[b'x'; 4096]).is_ok() {}
+        })
+        .await;
+        assert!(client.ask(b"hi").await.unwrap_err().is_framing());
+        assert!(client.unfinished().len() <= 8 + SLACK + READ_SIZE);
+        drop(client);
+        server.join().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_long_message_passes_a_server_that_answers_it_piece_by_piece() {
+        const LEN: usize = 8 << 20;
+        let (mut client, _) = pair(Options::new().max_message(LEN), |mut stream| {
+            let mut piece = [0; 1024];
+            while let Ok(count @ 1..) = stream.read(&mut piece) {
+                piece.make_ascii_uppercase();
+                stream.write_all(&piece[..count]).unwrap();
+            }
+        })
+        .await;
+        let answer = client.ask(&vec![b'a'; LEN]).await.unwrap();
+        assert!(answer.len() == LEN && answer.iter().all(|byte| *byte == b'A'));
+    }
+
+    #[tokio::test]
+    async fn after_an_ask_that_was_dropped_no_later_one_gets_its_answer() {
+        let (mut client, _server) = pair(Options::new(), |stream| read_exactly(&stream, 9)).await;
+        tokio::time::timeout(std::time::Duration::from_millis(1), client.ask(b"hi")).await.unwrap_err();
+        assert!(client.ask(b"again").await.unwrap_err().is_lost());
+    }
+}

@@ -1,0 +1,114 @@
+//! The other end: connect, ask, get answers.
+//!
+//! [`connect`] gives a bare stream by whichever address of a name answers first. [`Client`] holds a conversation over
+//! one: a message out, its answer back, cut out of the stream by a [`Framing`].
+//!
+//! ```
+//! use std::io::{BufRead, BufReader, Write};
+//! use landline::client::Client;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Any server will do; this one answers a single line in upper case.
+//! let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! let address = listener.local_addr()?;
+//! std::thread::spawn(move || -> std::io::Result<()> {
+//!     let (mut stream, _) = listener.accept()?;
+//!     let mut line = String::new();
+//!     BufReader::new(&stream).read_line(&mut line)?;
+//!     stream.write_all(line.to_uppercase().as_bytes())
+//! });
+//!
+//! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+//! # runtime.block_on(async {
+//! let mut client = Client::connect(address).await?;
+//! assert_eq!(client.ask(b"hello").await?, "HELLO");
+//! # Ok(())
+//! # })
+//! # }
+//! ```
+//!
+//! A client does not connect again by itself, and it asks one thing at a time.
+
+mod connect;
+mod conversation;
+mod race;
+
+use std::time::Duration;
+
+pub use connect::connect;
+pub use conversation::Client;
+
+use crate::address::Address;
+use crate::error::Error;
+use crate::frame::{Ending, Framing};
+
+/// How a [`Client`] connects and talks.
+#[derive(Debug, Clone)]
+#[must_use = "options do nothing until connect is called"]
+pub struct Options {
+    framing: Framing,
+    ending: Ending,
+    max_message: usize,
+    connect_timeout: Option<Duration>,
+}
+
+impl Options {
+    /// The defaults: `line` framing ended by LF, answers up to 1 MiB, 10 s to connect.
+    pub fn new() -> Self {
+        Self {
+            framing: Framing::Line,
+            ending: Ending::Lf,
+            // What a landline server takes by default, so that an echo of the longest message fits.
+            max_message: 1 << 20,
+            // Long enough for three lost packets on a slow link, short enough to wait for at a prompt.
+            connect_timeout: Some(Duration::from_secs(10)),
+        }
+    }
+
+    /// How messages are delimited, both ways. With [`Framing::Raw`] an answer is what one read brings, so it may be
+    /// a part of what the server meant, or more.
+    pub fn framing(mut self, framing: Framing) -> Self {
+        self.framing = framing;
+        self
+    }
+
+    /// What ends a message on its way out; only the `line` framing has endings. An answer may end in either.
+    pub fn ending(mut self, ending: Ending) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    /// The longest answer, in bytes, delimiters not counted. It bounds the memory that a server can make this client
+    /// use; `raw` framing is bound by what arrives before a message is sent. The default is 1 MiB.
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.max_message = bytes;
+        self
+    }
+
+    /// How long [`connect`](Self::connect) may take, name lookup included; `None` leaves it to the operating system.
+    /// The default is 10 s.
+    pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// Connects; see [`connect`] for how, for the errors and for cancel safety.
+    ///
+    /// # Errors
+    /// As [`connect`], and whatever is wrong with the address itself ([`is_config`](Error::is_config)).
+    pub async fn connect<A>(self, address: A) -> Result<Client, Error>
+    where
+        A: TryInto<Address>,
+        A::Error: Into<Error>,
+    {
+        let address = address.try_into().map_err(Into::into)?;
+        let stream = connect(&address, self.connect_timeout).await?;
+        Ok(Client::new(stream, &address, &self))
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
