@@ -1,0 +1,229 @@
+//! The command line: what may be typed, and the help for it. No logic lives here.
+
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
+use clap::{Parser, Subcommand, ValueEnum};
+use landline::address::Address;
+use landline::frame::Framing;
+
+use crate::units::{self, Limit};
+
+/// Serve and call over TCP.
+#[derive(Debug, Parser)]
+#[command(name = "landline", version, arg_required_else_help = true, after_help = PROGRAM_HELP)]
+#[command(disable_help_subcommand = true, max_term_width = 100)]
+pub(crate) struct Args {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true)]
+    #[arg(help = "When to use colour: auto, always or never; 'auto' obeys NO_COLOR and TERM=dumb")]
+    pub(crate) color: Color,
+}
+
+const PROGRAM_HELP: &str = "\
+Try it, in two terminals:
+  landline serve
+  landline call
+
+Exit codes:
+  0 ok             1 other                  2 usage or configuration
+  3 unknown name   4 refused, unreachable   5 timeout
+  6 connection lost: reset, or closed before the answer
+  10 cannot listen                          130 Ctrl-C";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer callers with a built-in service
+    Serve(ServeArgs),
+    /// Talk to a server: at a prompt, with one message, or as a pipe
+    Call(CallArgs),
+}
+
+/// What `landline serve` was told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = SERVE_HELP)]
+pub(crate) struct ServeArgs {
+    /// Where to listen: PORT, HOST:PORT, [IPV6]:PORT, or :PORT for every address of this machine
+    #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    pub(crate) address: Address,
+
+    /// What to answer
+    #[arg(long, value_name = "NAME", default_value = "upper")]
+    pub(crate) service: ServiceName,
+
+    /// What is one message: what a read brings, a line, or a 32-bit big-endian length and that many bytes
+    #[arg(long, value_name = "NAME", default_value = "raw", value_parser = framing())]
+    pub(crate) framing: Framing,
+
+    /// Threads that serve [default: one per core]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+
+    /// Connections at a time, as in 500 or 10k [default: 10k, or what the descriptor limit holds]
+    #[arg(long, value_name = "COUNT", value_parser = units::count)]
+    pub(crate) max_connections: Option<usize>,
+
+    /// Close a connection on which nothing happened for this long
+    #[arg(long, value_name = "DUR", default_value = "none", value_parser = units::limit)]
+    pub(crate) idle_timeout: Limit,
+
+    /// Close a connection whose peer takes nothing for this long while replies wait
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = units::limit)]
+    pub(crate) write_timeout: Limit,
+
+    /// Close a connection that leaves a message unfinished for this long
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = units::limit)]
+    pub(crate) message_timeout: Limit,
+
+    /// The longest message, as in 64KiB; 'raw' framing has no messages to measure
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size)]
+    pub(crate) max_message: usize,
+
+    /// On stopping, how long unfinished messages are waited for before they are cut
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::duration)]
+    pub(crate) drain_timeout: Duration,
+
+    /// How events are written to stderr
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+
+    /// Say more: every message, with its size
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub(crate) verbose: bool,
+
+    /// Say only what went wrong
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+
+    /// Print the port that is listened on to stdout, on a line of its own: for port 0, in scripts
+    #[arg(long)]
+    pub(crate) print_port: bool,
+}
+
+const SERVE_HELP: &str = "\
+Examples:
+  landline serve                          answer in upper case on 127.0.0.1:8081, this machine only
+  landline serve :8081                    the same for the whole network
+  landline serve 9000 --service echo      send back what comes
+  landline serve 0 --print-port           on a free port, told on stdout
+  landline serve --framing line --max-message 64KiB --idle-timeout 5m
+
+Durations are 500ms, 5s, 2m, 1h; 'none' turns a limit off. Ctrl-C stops: messages that have begun are
+answered first; Ctrl-C again cuts them.";
+
+/// What `landline call` was told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = CALL_HELP)]
+pub(crate) struct CallArgs {
+    /// Whom to call: PORT, HOST:PORT, [IPV6]:PORT, or :PORT for this machine under IPv6 or IPv4
+    #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    pub(crate) address: Address,
+
+    /// Send each of these, print the reply to each, and leave
+    #[arg(value_name = "MESSAGE")]
+    pub(crate) messages: Vec<OsString>,
+
+    /// What is one message: what a read brings, a line, or a 32-bit big-endian length and that many bytes
+    /// [default: line; a pipe is always raw]
+    #[arg(long, value_name = "NAME", value_parser = framing())]
+    pub(crate) framing: Option<Framing>,
+
+    /// End lines with CR LF, as HTTP and SMTP want it; at the prompt, a blank line is then sent too
+    #[arg(long)]
+    pub(crate) crlf: bool,
+
+    /// How long connecting may take, name lookup included
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::limit)]
+    pub(crate) connect_timeout: Limit,
+
+    /// How long to wait for each reply; at the prompt, for the server to close after Ctrl-D
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::limit)]
+    pub(crate) timeout: Limit,
+}
+
+const CALL_HELP: &str = "\
+What it does depends on how it is started:
+  prompt    on a terminal: type lines, see the replies as they come, Ctrl-D to finish
+  one shot  with MESSAGEs: sends one, prints its reply, sends the next; then leaves
+  pipe      with stdin redirected: bytes in, bytes out, nothing added; at the end of stdin it
+            reads on until the server has closed too
+
+Examples:
+  landline call                           talk to 127.0.0.1:8081
+  landline call 8081 hello                one message, one reply
+  landline call --crlf example.com:25     SMTP by hand
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | landline call example.com:80
+  landline call 8081 -- --help            a message that looks like a flag
+
+A reply in one shot is one line (with --framing raw: what one read brings); what comes before a
+close counts as a line. Exit codes: 0 ok, 2 usage, 3 unknown name, 4 refused or unreachable,
+5 no reply in time, 6 connection reset or closed before the reply, 1 anything else.";
+
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8081";
+
+/// A built-in service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ServiceName {
+    /// The message in upper case
+    Upper,
+    /// The message as it came
+    Echo,
+}
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// One object per line, for programs
+    Json,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    /// Decides for every stream of this process; `auto` looks at each stream and at the environment.
+    pub(crate) fn apply(self) {
+        match self {
+            Color::Auto => anstream::ColorChoice::Auto,
+            Color::Always => anstream::ColorChoice::Always,
+            Color::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+fn framing() -> ValueParser {
+    PossibleValuesParser::new(Framing::ALL.map(Framing::name)).try_map(|name| name.parse::<Framing>()).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_help() {
+        let Command::Call(call) = Args::parse_from(["landline", "call"]).command else { panic!() };
+        assert_eq!(call.address.to_string(), "127.0.0.1:8081");
+        assert_eq!((call.framing, call.connect_timeout), (None, Some(Duration::from_secs(10))));
+        let Command::Serve(serve) = Args::parse_from(["landline", "serve"]).command else { panic!() };
+        assert_eq!((serve.framing, serve.idle_timeout, serve.max_message), (Framing::Raw, None, 1 << 20));
+    }
+}

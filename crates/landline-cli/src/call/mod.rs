@@ -1,0 +1,152 @@
+//! `landline call`: talk to any TCP server, at a prompt, with one message, or as a pipe.
+
+mod crlf;
+mod once;
+mod pipe;
+mod prompt;
+mod show;
+mod stdio;
+
+use std::io::IsTerminal;
+use std::net::IpAddr;
+
+use landline::address::Address;
+use landline::client;
+use landline::error::Error;
+use landline::frame::Framing;
+use tokio::net::TcpStream;
+
+use crate::args::CallArgs;
+use crate::exit::{Exit, Failure};
+
+/// The longest reply that is held in memory, in bytes: one line, or one length-prefixed message. It is there so that
+/// no server can use up this machine's memory; a pipe holds nothing and has no such limit.
+const REPLY_MAX: usize = 64 << 20;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Prompt,
+    Once,
+    Pipe,
+}
+
+/// Calls as told, until the conversation is over.
+pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
+    let mode = choose(!args.messages.is_empty(), std::io::stdin().is_terminal());
+    let framing = check(mode, args.framing, args.crlf)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        Failure::new(Exit::Other, format!("cannot start: {}", landline::error::describe(&error)))
+    })?;
+    let done = runtime.block_on(async {
+        match mode {
+            Mode::Prompt => prompt::run(args, framing).await,
+            Mode::Once => once::run(args, framing).await,
+            Mode::Pipe => pipe::run(args).await,
+        }
+    });
+    // A name lookup that was given up may hang on for long; nobody waits for it.
+    runtime.shutdown_background();
+    done
+}
+
+fn choose(has_messages: bool, stdin_is_terminal: bool) -> Mode {
+    match (has_messages, stdin_is_terminal) {
+        (true, _) => Mode::Once,
+        (false, true) => Mode::Prompt,
+        (false, false) => Mode::Pipe,
+    }
+}
+
+/// The framing to speak, or why these flags don't go together.
+fn check(mode: Mode, framing: Option<Framing>, crlf: bool) -> Result<Framing, Failure> {
+    match (mode, framing) {
+        (Mode::Pipe, None | Some(Framing::Raw)) => Ok(Framing::Raw),
+        (Mode::Pipe, Some(framing)) => {
+            let text = format!(
+                "--framing {framing} has no meaning here: stdin is a pipe, and a pipe passes bytes as they are"
+            );
+            Err(Failure::new(Exit::Usage, text)
+                .hint("leave --framing out, or give the MESSAGEs as arguments"))
+        }
+        (_, Some(Framing::Length)) if crlf => {
+            let text = "--crlf has no meaning with --framing length: such messages have no line endings";
+            Err(Failure::new(Exit::Usage, text).hint("leave one of the two out"))
+        }
+        (_, framing) => Ok(framing.unwrap_or(Framing::Line)),
+    }
+}
+
+async fn connect(args: &CallArgs) -> Result<TcpStream, Failure> {
+    let connected = client::connect(&args.address, args.connect_timeout).await;
+    connected.map_err(|error| unreachable(error, &args.address))
+}
+
+/// A failure to connect, with what the caller may do about it.
+fn unreachable(error: Error, address: &Address) -> Failure {
+    let port = address.port();
+    let hint = if error.is_resolve() {
+        "check the spelling, and that this machine can look names up".to_owned()
+    } else if error.is_timeout() {
+        "the host may be down, or a firewall may drop what is sent; --connect-timeout sets how long to wait"
+            .to_owned()
+    } else if !error.is_refused() {
+        "check the address and this machine's network".to_owned()
+    } else if let Some(listen) = local_listener(address) {
+        format!("nothing listens there; start a server with 'landline serve {listen}'")
+    } else {
+        format!(
+            "the host is up, but nothing listens on port {port}; check the port, and that the server runs"
+        )
+    };
+    Failure::from(error).hint(hint)
+}
+
+/// What to tell `landline serve` so that a server on this machine is found at `address`; `None` for other machines.
+fn local_listener(address: &Address) -> Option<String> {
+    match address.host() {
+        None | Some("localhost" | "127.0.0.1") => Some(address.port().to_string()),
+        Some(host) => host.parse::<IpAddr>().ok().filter(IpAddr::is_loopback).map(|_| address.to_string()),
+    }
+}
+
+/// A connection that ended before its time.
+fn lost(address: &Address, cause: &str) -> Failure {
+    Failure::new(Exit::Lost, format!("lost the connection to {address}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_make_one_shot_a_terminal_makes_a_prompt_and_all_else_is_a_pipe() {
+        assert_eq!(choose(true, true), Mode::Once);
+        assert_eq!(choose(true, false), Mode::Once);
+        assert_eq!(choose(false, true), Mode::Prompt);
+        assert_eq!(choose(false, false), Mode::Pipe);
+    }
+
+    #[test]
+    fn line_is_spoken_by_default_and_a_pipe_is_always_raw() {
+        assert_eq!(check(Mode::Once, None, true).unwrap(), Framing::Line);
+        assert_eq!(check(Mode::Prompt, Some(Framing::Raw), false).unwrap(), Framing::Raw);
+        assert_eq!(check(Mode::Pipe, None, true).unwrap(), Framing::Raw);
+        assert!(check(Mode::Pipe, Some(Framing::Line), false).is_err());
+        assert!(check(Mode::Once, Some(Framing::Length), true).is_err());
+    }
+
+    #[test]
+    fn only_for_this_machine_is_starting_a_server_suggested() {
+        for (address, listen) in [
+            ("8081", Some("8081")),
+            (":8081", Some("8081")),
+            ("localhost:8081", Some("8081")),
+            ("[::1]:8081", Some("[::1]:8081")),
+            ("127.0.0.2:8081", Some("127.0.0.2:8081")),
+            ("10.0.0.1:8081", None),
+            ("example.com:8081", None),
+        ] {
+            assert_eq!(local_listener(&address.parse().unwrap()).as_deref(), listen, "{address}");
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! At a prompt: a person types lines, and sees what the server says as it comes.
+
+mod editor;
+mod link;
+mod screen;
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use landline::address::Address;
+use landline::frame::Framing;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use tokio::sync::mpsc::Receiver;
+
+use self::link::{End, Link};
+use self::screen::Screen;
+use crate::args::CallArgs;
+use crate::exit::Failure;
+
+/// Connects, then goes between the person and the server until the person has finished.
+pub(super) async fn run(args: &CallArgs, framing: Framing) -> Result<(), Failure> {
+    let screen = Arc::new(Screen::new());
+    let mut session = Session { args, framing, screen: screen.clone(), link: None };
+    session.connect(" · ↑ history · /help · Ctrl-D to finish").await?;
+    let _restored = TerminalMode::saved();
+    let lines = editor::read_lines(screen, args.crlf)?;
+    match session.run(lines).await {
+        Ok(()) => session.finish().await,
+        Err(error) => Failure::of_stdout(&error),
+    }
+}
+
+struct Session<'a> {
+    args: &'a CallArgs,
+    framing: Framing,
+    screen: Arc<Screen>,
+    link: Option<Link>,
+}
+
+impl Session<'_> {
+    async fn connect(&mut self, more: &str) -> Result<(), Failure> {
+        let begun = Instant::now();
+        let stream = super::connect(self.args).await?;
+        // Off a terminal there is no banner.
+        if io::IsTerminal::is_terminal(&io::stderr()) {
+            let peer = stream.peer_addr().ok();
+            let address = Named(&self.args.address, peer);
+            self.screen.say(&format!("connected to {address} in {}{more}", Took(begun.elapsed())));
+        }
+        self.link = Some(Link::new(stream, self.framing, self.args.crlf, self.screen.clone()));
+        Ok(())
+    }
+
+    /// Until the person has finished. The error is one of stdout.
+    async fn run(&mut self, mut lines: Receiver<String>) -> io::Result<()> {
+        loop {
+            let typed = match &mut self.link {
+                None => lines.recv().await,
+                Some(link) => tokio::select! {
+                    typed = lines.recv(), if link.takes_lines() => typed,
+                    end = link.drive() => {
+                        let end = end?;
+                        self.link = None;
+                        self.screen.notice(&format!("{end}; the next line opens a new one"));
+                        continue;
+                    }
+                },
+            };
+            let Some(line) = typed else { return Ok(()) };
+            if self.link.is_none()
+                && let Err(failure) = self.connect("").await
+            {
+                self.screen.notice(failure.text());
+                self.screen.notice("the line was not sent (↑ brings it back)");
+                continue;
+            }
+            if let Some(link) = &mut self.link
+                && let Err(cause) = link.send(&line)
+            {
+                self.screen.notice(&format!("cannot send that: {cause}"));
+            }
+        }
+    }
+
+    /// No more lines: tells the server so, and shows what it still says.
+    async fn finish(&mut self) -> Result<(), Failure> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        let ended = match self.args.timeout {
+            None => Ok(link.finish().await),
+            Some(limit) => tokio::time::timeout(limit, link.finish()).await.map_err(|_| limit),
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(limit) => {
+                self.screen.notice(&format!("the server did not close within {limit:?}"));
+                return Ok(());
+            }
+        };
+        match ended {
+            Ok(End::Closed) => Ok(()),
+            Ok(end) => Err(super::lost(&self.args.address, &end.cause())),
+            Err(error) => Failure::of_stdout(&error),
+        }
+    }
+}
+
+/// The address as typed and, when that was not an IP address, the one that answered.
+struct Named<'a>(&'a Address, Option<SocketAddr>);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let typed = self.0.to_string();
+        match self.1.map(|peer| peer.to_string()) {
+            Some(peer) if peer != typed => write!(f, "{typed} ({peer})"),
+            _ => f.write_str(&typed),
+        }
+    }
+}
+
+/// A time that a person can read: `0.2ms`, `31ms`, `1.4s`.
+struct Took(Duration);
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        match seconds * 1000.0 {
+            ms if ms < 9.95 => write!(f, "{ms:.1}ms"),
+            ms if ms < 999.5 => write!(f, "{ms:.0}ms"),
+            _ => write!(f, "{seconds:.1}s"),
+        }
+    }
+}
+
+/// Puts the terminal back as it was, whichever way the program leaves while a line is being edited.
+struct TerminalMode(Option<Termios>);
+
+impl TerminalMode {
+    fn saved() -> Self {
+        Self(tcgetattr(rustix::stdio::stdin()).ok())
+    }
+}
+
+impl Drop for TerminalMode {
+    fn drop(&mut self) {
+        if let Some(mode) = &self.0 {
+            // A terminal that has gone needs nothing.
+            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, mode);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_with_two_digits_that_matter() {
+        for (micros, told) in
+            [(213, "0.2ms"), (9_949, "9.9ms"), (31_400, "31ms"), (999_400, "999ms"), (1_430_000, "1.4s")]
+        {
+            assert_eq!(Took(Duration::from_micros(micros)).to_string(), told);
+        }
+    }
+
+    #[test]
+    fn a_name_is_told_with_the_address_that_answered() {
+        let peer = Some(SocketAddr::from(([127, 0, 0, 1], 8081)));
+        let named = |typed: &str| Named(&typed.parse().unwrap(), peer).to_string();
+        assert_eq!(named("8081"), "127.0.0.1:8081");
+        assert_eq!(named("localhost:8081"), "localhost:8081 (127.0.0.1:8081)");
+    }
+}

@@ -1,0 +1,93 @@
+//! How the program ends: its exit codes, and the one form of its error messages.
+
+use std::fmt::Display;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use landline::error::Error;
+
+/// Why the program ends with something other than 0. The numbers are an interface: scripts depend on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// Anything without a number of its own.
+    Other = 1,
+    /// A command line or a configuration that makes no sense.
+    Usage = 2,
+    /// A name that could not be resolved.
+    Resolve = 3,
+    /// A peer that refused or could not be reached.
+    Connect = 4,
+    /// A peer that took too long.
+    Timeout = 5,
+    /// A connection that was reset, or closed before the answer.
+    Lost = 6,
+    /// An address that could not be listened on.
+    Listen = 10,
+}
+
+/// What went wrong, for a person: `landline: error: TEXT` and perhaps a hint.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    text: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// `text` names the operation, the object and the cause, without a full stop.
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
+        Self { exit, text: text.into(), hint: None }
+    }
+
+    /// Adds what the person may do about it.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// What went wrong, in words.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// A failure to write data to stdout: a reader that has gone is no failure at all.
+    pub(crate) fn of_stdout(error: &std::io::Error) -> Result<(), Self> {
+        if error.kind() == std::io::ErrorKind::BrokenPipe {
+            return Ok(());
+        }
+        let cause = landline::error::describe(error);
+        Err(Self::new(Exit::Other, format!("cannot write to standard output: {cause}")))
+    }
+
+    /// Says it on stderr; the result is for `main`.
+    pub(crate) fn report(&self) -> ExitCode {
+        let mut stderr = anstream::stderr().lock();
+        // With stderr gone there is nobody to tell; the exit code still does.
+        let _ = writeln!(stderr, "landline: {}: {}", paint(AnsiColor::Red, "error"), self.text);
+        if let Some(hint) = &self.hint {
+            let _ = writeln!(stderr, "  {}: {hint}", paint(AnsiColor::Cyan, "hint"));
+        }
+        ExitCode::from(self.exit as u8)
+    }
+}
+
+fn paint(color: AnsiColor, word: &str) -> impl Display {
+    let style = Style::new().bold().fg_color(Some(color.into()));
+    format!("{style}{word}{style:#}")
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let exit = match &error {
+            error if error.is_config() => Exit::Usage,
+            error if error.is_resolve() => Exit::Resolve,
+            error if error.is_connect() => Exit::Connect,
+            error if error.is_timeout() => Exit::Timeout,
+            error if error.is_lost() => Exit::Lost,
+            error if error.is_listen() => Exit::Listen,
+            _ => Exit::Other,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
