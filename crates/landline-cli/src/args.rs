@@ -34,7 +34,8 @@ Exit codes:
   0 ok             1 other                  2 usage or configuration
   3 unknown name   4 refused, unreachable   5 timeout
   6 connection lost: reset, or closed before the answer
-  10 cannot listen                          130 Ctrl-C";
+  10 cannot listen                          11 stopped with connections cut
+  130 Ctrl-C";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -24,6 +24,8 @@ pub(crate) enum Exit {
     Lost = 6,
     /// An address that could not be listened on.
     Listen = 10,
+    /// A server that stopped and had to cut connections.
+    Cut = 11,
 }
 
 /// What went wrong, for a person: `landline: error: TEXT` and perhaps a hint.

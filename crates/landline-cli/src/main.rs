@@ -4,6 +4,7 @@ mod args;
 mod call;
 mod exit;
 mod serve;
+mod terminal;
 mod units;
 
 use std::process::ExitCode;
@@ -23,7 +24,7 @@ fn main() -> ExitCode {
     };
     args.color.apply();
     let done = match args.command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(&args),
         Command::Call(args) => call::run(&args),
     };
     match done {

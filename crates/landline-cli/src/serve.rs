@@ -1,9 +1,130 @@
 //! `landline serve`: a server with a built-in service.
 
-use crate::args::ServeArgs;
+mod console;
+mod holder;
+
+use std::env;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use landline::error::Error;
+use landline::{AnyHandler, DrainReport, Echo, Server, Upper, framed};
+
+use crate::args::{ServeArgs, ServiceName};
 use crate::exit::{Exit, Failure};
+use console::Console;
+
+/// How long the last log lines have to be read.
+const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop.
-pub(crate) fn run(_args: ServeArgs) -> Result<(), Failure> {
-    Err(Failure::new(Exit::Other, "'landline serve' is not built in yet"))
+pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+    let server = Server::bind(&args.address).map_err(|error| cannot_listen(error, args.address.port()))?;
+    let console = Console::new(args, introduction(args, &server.local_addrs())).map(Arc::new);
+    let console = console.map_err(|error| {
+        Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
+    })?;
+    let done = configure(server, args).events(Arc::clone(&console)).serve(handler(args)).run();
+    if let Ok(report) = &done {
+        console.report(report);
+    }
+    console.finish(LOG_PATIENCE);
+    done.map_err(cannot_serve).and_then(|report| judge(&report))
+}
+
+fn configure(server: Server, args: &ServeArgs) -> Server {
+    let server = server
+        .idle_timeout(args.idle_timeout)
+        .message_timeout(args.message_timeout)
+        .write_timeout(args.write_timeout)
+        .max_message(args.max_message)
+        .drain_timeout(args.drain_timeout);
+    let server = match args.max_connections {
+        Some(count) => server.max_connections(count),
+        None => server,
+    };
+    match args.threads {
+        Some(threads) => server.threads(threads.get()),
+        None => server,
+    }
+}
+
+fn handler(args: &ServeArgs) -> AnyHandler {
+    match args.service {
+        ServiceName::Upper => AnyHandler::new(framed(args.framing, Upper)),
+        ServiceName::Echo => AnyHandler::new(framed(args.framing, Echo)),
+    }
+}
+
+/// The lines that greet whoever started the server, with a place for what only the running server knows.
+fn introduction(args: &ServeArgs, addresses: &[SocketAddr]) -> console::Introduction {
+    let port = addresses.first().map_or(args.address.port(), SocketAddr::port);
+    let local = addresses.iter().all(|address| address.ip().is_loopback());
+    let service = match args.service {
+        ServiceName::Upper => "upper",
+        ServiceName::Echo => "echo",
+    };
+    let call = format!("{} call{}", program(), if port == 8081 { String::new() } else { format!(" {port}") });
+    console::Introduction {
+        openness: local.then(|| format!(" (this machine only; ':{port}' opens it to the network)")),
+        service: format!("service {service}"),
+        try_it: format!("try it: {call}        stop: Ctrl-C"),
+        port: args.print_port.then_some(port),
+    }
+}
+
+/// The program as it was started, for somebody to type.
+fn program() -> String {
+    // cargo tells the programs it runs where it is.
+    if env::var_os("CARGO").is_some() {
+        let profile = if cfg!(debug_assertions) { "" } else { "--release " };
+        return format!("cargo run {profile}--");
+    }
+    env::args().next().filter(|name| !name.is_empty()).unwrap_or_else(|| "landline".to_owned())
+}
+
+fn judge(report: &DrainReport) -> Result<(), Failure> {
+    match report.cut.len() {
+        0 => Ok(()),
+        1 => Err(Failure::new(Exit::Cut, "stopped with 1 connection cut")),
+        cut => Err(Failure::new(Exit::Cut, format!("stopped with {cut} connections cut"))),
+    }
+}
+
+fn cannot_listen(error: Error, port: u16) -> Failure {
+    let hint = if error.is_address_in_use() {
+        Some(match holder::of_port(port) {
+            Some(holder) => format!("{holder} listens there; stop it, or choose another port"),
+            None => "another program listens there; stop it, or choose another port".to_owned(),
+        })
+    } else if error.is_permission() {
+        Some("ports this low take a privilege; choose one from 1024 on".to_owned())
+    } else if error.is_resolve() {
+        Some("check the spelling; ':PORT' listens on every address of this machine".to_owned())
+    } else if error.is_listen() {
+        Some("the address must be one of this machine's; ':PORT' stands for all of them".to_owned())
+    } else {
+        None
+    };
+    with_hint(Failure::from(error), hint)
+}
+
+fn cannot_serve(error: Error) -> Failure {
+    let hint =
+        error.is_config().then(|| "lower --max-connections, or raise the limit with 'ulimit -n'".to_owned());
+    with_hint(Failure::from(error), hint)
+}
+
+fn with_hint(failure: Failure, hint: Option<String>) -> Failure {
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Whether stderr is for a person to read.
+fn is_watched() -> bool {
+    std::io::stderr().is_terminal()
 }

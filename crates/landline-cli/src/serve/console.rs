@@ -1,0 +1,135 @@
+//! What `serve` says while it runs: the greeting, the log, the report.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use landline::event::{Charset, Direction, Log, LogFormat, LogOptions, LogTime};
+use landline::{CloseReason, DrainReport, Event, Subscriber};
+
+use super::is_watched;
+use crate::args::{LogFormat as FormatName, ServeArgs};
+use crate::terminal;
+
+/// The lines that greet whoever started the server.
+#[derive(Debug)]
+pub(super) struct Introduction {
+    /// Who can reach it, if that is worth saying.
+    pub(super) openness: Option<String>,
+    pub(super) service: String,
+    pub(super) try_it: String,
+    /// To be printed to stdout.
+    pub(super) port: Option<u16>,
+}
+
+/// Writes events to stderr: as they are for programs, with a greeting around them for people.
+#[derive(Debug)]
+pub(super) struct Console {
+    log: Log,
+    charset: Charset,
+    for_people: bool,
+    quiet: bool,
+    introduction: Introduction,
+}
+
+impl Console {
+    pub(super) fn new(args: &ServeArgs, introduction: Introduction) -> io::Result<Self> {
+        let charset = if is_watched() { terminal::charset() } else { Charset::Ascii };
+        let for_people = args.log_format == FormatName::Text;
+        let mut options = LogOptions::default();
+        options.format = if for_people { LogFormat::Text } else { LogFormat::Json };
+        options.charset = charset;
+        options.time = if is_watched() { LogTime::Clock } else { LogTime::Timestamp };
+        options.messages = args.verbose;
+        let log = Log::new(io::stderr(), options)?;
+        Ok(Self { log, charset, for_people, quiet: args.quiet, introduction })
+    }
+
+    /// Names each connection that was cut: the log may have summed them up.
+    pub(super) fn report(&self, report: &DrainReport) {
+        if self.for_people {
+            for cut in &report.cut {
+                self.log.say(format!("  cut: #{} {}", cut.id, cut.peer));
+            }
+        }
+    }
+
+    pub(super) fn finish(&self, patience: Duration) {
+        self.log.finish(patience);
+    }
+
+    /// Says without a time what greets and what takes leave; false for all else.
+    fn greet(&self, event: &Event) -> bool {
+        let introduction = &self.introduction;
+        match event {
+            Event::Listening { .. } => {
+                let openness = introduction.openness.as_deref().unwrap_or_default();
+                self.log.say(format!("{}{openness}", event.line(self.charset)));
+            }
+            Event::Started { .. } => {
+                let dot = if self.charset == Charset::Utf8 { '\u{b7}' } else { '-' };
+                self.log.say(format!("{} {dot} {}", introduction.service, event.line(self.charset)));
+                if is_watched() {
+                    self.log.say(introduction.try_it.clone());
+                }
+            }
+            Event::DrainStarted { busy, .. } => {
+                let again = if *busy > 0 && is_watched() { " (Ctrl-C again to cut)" } else { "" };
+                self.log.say(format!("{}{again}", event.line(self.charset)));
+            }
+            Event::Drained { .. } => self.log.say(event.line(self.charset)),
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl Subscriber for Console {
+    fn event(&self, event: &Event) {
+        if let (Event::Started { .. }, Some(port)) = (event, self.introduction.port) {
+            // Whoever asked for the port and then closed stdout does not want it any more.
+            let _ = writeln!(io::stdout(), "{port}").and_then(|()| io::stdout().flush());
+        }
+        if self.quiet && !is_trouble(event) {
+            return;
+        }
+        if !(self.for_people && self.greet(event)) {
+            self.log.event(event);
+        }
+    }
+
+    fn wants_messages(&self) -> bool {
+        self.log.wants_messages()
+    }
+
+    fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
+        self.log.message(id, direction, bytes);
+    }
+}
+
+/// Whether an event says that something went wrong on our side.
+fn is_trouble(event: &Event) -> bool {
+    match event {
+        Event::ResourcesExhausted { .. } | Event::BacklogLowered { .. } => true,
+        Event::Started { lowered, .. } => *lowered,
+        Event::Drained { cut, .. } => *cut > 0,
+        Event::Closed { reason, .. } => {
+            matches!(
+                reason,
+                CloseReason::HandlerFailed | CloseReason::HandlerPanicked | CloseReason::IoFailed
+            )
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quiet_says_what_went_wrong_and_nothing_else() {
+        assert!(is_trouble(&Event::ResourcesExhausted { cause: "too many open files".into(), refused: 1 }));
+        assert!(!is_trouble(&Event::DrainStarted { open: 1, busy: 0, timeout: Duration::ZERO }));
+        assert!(is_trouble(&Event::Drained { finished: 0, cut: 1, took: Duration::ZERO }));
+    }
+}
