@@ -1,4 +1,5 @@
 //! A chat: what one says, all others hear. Messages are pushed from whichever thread the speaker is on.
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,4 +1,5 @@
 //! A session: each connection counts its own messages.
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
 
 use std::io::Write;
 

@@ -1,4 +1,5 @@
 //! An axum app on landline's connections: HTTP is axum's, admission, limits and drain are landline's.
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
 
 use axum::Router;
 use axum::routing::get;

@@ -1,4 +1,5 @@
 //! A server that answers each line in upper case. Talk to it with `landline call`.
+#![expect(clippy::print_stdout, reason = "it says where it listens")]
 
 use landline::{Framing, Outcome, Reply, Server, framed, service};
 

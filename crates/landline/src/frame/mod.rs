@@ -113,7 +113,8 @@ impl Decoder {
     ///
     /// # Errors
     /// [`FrameError::Truncated`] when the stream ended within a message.
-    pub fn finish(&self, input: &[u8]) -> Result<Option<Cut>, FrameError> {
+    pub fn finish(&mut self, input: &[u8]) -> Result<Option<Cut>, FrameError> {
+        self.scanned = 0;
         match self.framing {
             _ if input.is_empty() => Ok(None),
             Framing::Raw => Ok(Some(raw::next(input))),

@@ -32,7 +32,7 @@ pub(crate) enum Stream {
     Other(Pin<Box<dyn Duplex>>),
 }
 
-/// One connection, from accept to close. Closing is dropping the last reference: the event, then the slot, then the descriptor.
+/// One connection, from accept to close. Closing is dropping the last reference: the slot is cleared, the event is sent, the descriptor is closed.
 pub(crate) struct Link {
     /// Declared before the stream, so dropped before it: a slot is cleared before its descriptor can be another's.
     seat: Seat,
@@ -237,6 +237,14 @@ impl Link {
         error
     }
 
+    /// Whether bytes have arrived that were not read.
+    pub(crate) fn has_unread(&self) -> bool {
+        match &*self.stream.borrow() {
+            Stream::Tcp(stream) => rustix::io::ioctl_fionread(stream).is_ok_and(|bytes| bytes > 0),
+            Stream::Other(_) => false,
+        }
+    }
+
     /// Whether the peer has acknowledged everything that was sent to it.
     pub(crate) fn all_acknowledged(&self) -> bool {
         match &*self.stream.borrow() {
@@ -258,7 +266,7 @@ impl Drop for Link {
             outbox.close();
         }
         let slot = self.seat.slot();
-        self.local.emit(&Event::Closed {
+        let closed = Event::Closed {
             id: slot.id(),
             peer: PeerAddr::from(self.peer.addr()),
             reason: self.reason.get().unwrap_or(CloseReason::ServerClosed),
@@ -267,7 +275,10 @@ impl Drop for Link {
             bytes_in: slot.bytes_in(),
             bytes_out: slot.bytes_out(),
             lasted: self.accepted.elapsed(),
-        });
+        };
+        // Whoever hears of it finds the place free.
+        self.seat.vacate();
+        self.local.emit(&closed);
         self.local.forget(self.key.get());
     }
 }

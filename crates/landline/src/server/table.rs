@@ -98,7 +98,7 @@ impl Table {
     pub(crate) fn admit(self: &Arc<Self>, max: usize) -> Option<Admitted> {
         let more = |open| (open < max).then_some(open + 1);
         self.open.fetch_update(Relaxed, Relaxed, more).ok()?;
-        Some(Admitted { table: Arc::clone(self) })
+        Some(Admitted { table: Arc::clone(self), counts: true })
     }
 
     /// Every connection there is, by descriptor number.
@@ -111,6 +111,7 @@ impl Table {
 #[derive(Debug)]
 pub(crate) struct Admitted {
     table: Arc<Table>,
+    counts: bool,
 }
 
 impl Admitted {
@@ -122,9 +123,17 @@ impl Admitted {
     }
 }
 
+impl Admitted {
+    fn give_up(&mut self) {
+        if std::mem::take(&mut self.counts) {
+            self.table.open.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.table.open.fetch_sub(1, Relaxed);
+        self.give_up();
     }
 }
 
@@ -141,9 +150,17 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// Clears the slot; the connection counts as open no more.
+    pub(crate) fn vacate(&mut self) {
+        self.slot().set_phase(Phase::Free, 0);
+        self.admitted.give_up();
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.slot().set_phase(Phase::Free, 0);
+        self.vacate();
     }
 }
 

@@ -144,7 +144,8 @@ impl<S: Service> Conversation<'_, S> {
                 {
                     return Poll::Ready(Ok(Received::Pushed(bytes)));
                 }
-                if self.link().local().is_draining() && !unfinished {
+                // What has arrived and was not yet reported as readable is still to be answered.
+                if self.link().local().is_draining() && !unfinished && !self.link().has_unread() {
                     return Poll::Ready(Ok(Received::Drain));
                 }
                 Poll::Pending

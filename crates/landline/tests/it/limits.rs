@@ -1,0 +1,186 @@
+//! The time limits, with paused time.
+
+use std::time::Duration;
+
+use landline::testing::{Transcript, converse_with};
+use landline::{CloseReason, Config, Connection, Echo, Framing, Outcome, Reply, Upper, framed, service};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+fn limited(set: impl FnOnce(&mut Config)) -> Config {
+    let mut config = Config::default();
+    set(&mut config);
+    config
+}
+
+/// Lets somebody talk to `upper` under a limit, and says when and why it ended.
+async fn timed(config: Config, caller: impl AsyncFnOnce(tokio::io::DuplexStream)) -> (Transcript, Duration) {
+    let start = Instant::now();
+    let transcript = converse_with(config, framed(Framing::Line, Upper), caller).await;
+    (transcript, start.elapsed())
+}
+
+/// A limit is never early, and at most two rounds of the sweep late; a round is a tenth of the shortest limit.
+fn is_on_time(elapsed: Duration, limit: Duration) -> bool {
+    elapsed >= limit && elapsed <= limit + limit / 5 + Duration::from_secs(1)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unfinished_message_is_cut_at_its_limit_however_often_a_byte_comes() {
+    let config = limited(|config| config.message_timeout = Some(LIMIT));
+    let (transcript, elapsed) = timed(config, async |mut caller| {
+        while caller.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(300)).await;
+        }
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::MessageTimeout);
+    assert!(is_on_time(elapsed, LIMIT), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_message_has_its_own_time() {
+    let config = limited(|config| config.message_timeout = Some(LIMIT));
+    let (transcript, _) = timed(config, async |mut caller| {
+        for _ in 0..20 {
+            caller.write_all(b"be").await.unwrap();
+            sleep(LIMIT * 3 / 5).await;
+            caller.write_all(b"gun\n").await.unwrap();
+            let mut heard = [0; 6];
+            caller.read_exact(&mut heard).await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_caller_is_not_cut_by_default() {
+    let (transcript, _) = timed(Config::default(), async |mut caller| {
+        sleep(Duration::from_secs(24 * 3600)).await;
+        caller.write_all(b"still here\n").await.unwrap();
+        let mut heard = [0; 11];
+        caller.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard, b"STILL HERE\n");
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_limit_counts_from_the_last_message() {
+    let config = limited(|config| config.idle_timeout = Some(LIMIT));
+    let (transcript, elapsed) = timed(config, async |mut caller| {
+        for _ in 0..4 {
+            caller.write_all(b"hi\n").await.unwrap();
+            sleep(LIMIT / 2).await;
+        }
+        let mut heard = Vec::new();
+        caller.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"HI\nHI\nHI\nHI\n");
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::IdleTimeout);
+    assert!(is_on_time(elapsed, LIMIT * 5 / 2), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_is_cut_and_one_that_takes_a_little_is_not() {
+    let config = limited(|config| config.write_timeout = Some(LIMIT));
+    let flood = || {
+        framed(
+            Framing::Raw,
+            service(async |_: &[u8], reply: &mut Reply| -> Outcome {
+                reply.send(&vec![b'x'; 200_000]);
+                Ok(())
+            }),
+        )
+    };
+    let start = Instant::now();
+    let stuck = converse_with(config.clone(), flood(), async |mut caller| {
+        caller.write_all(b"go").await.unwrap();
+        sleep(LIMIT * 3).await;
+    })
+    .await;
+    assert_eq!(stuck.reason(), CloseReason::WriteTimeout);
+    assert!(start.elapsed() < LIMIT * 4);
+
+    let slow = converse_with(config, flood(), async |mut caller| {
+        caller.write_all(b"go").await.unwrap();
+        let mut some = [0; 10_000];
+        for _ in 0..20 {
+            sleep(LIMIT * 3 / 5).await;
+            caller.read_exact(&mut some).await.unwrap();
+        }
+    })
+    .await;
+    assert_eq!(slow.reason(), CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_takes_its_time_is_under_no_limit() {
+    let config = limited(|config| {
+        config.message_timeout = Some(LIMIT);
+        config.idle_timeout = Some(LIMIT);
+        config.write_timeout = Some(LIMIT);
+    });
+    let slow = service(async |message: &[u8], reply: &mut Reply| {
+        sleep(LIMIT * 10).await;
+        reply.send(message);
+        Ok(())
+    });
+    let transcript = converse_with(config, framed(Framing::Line, slow), async |mut caller| {
+        caller.write_all(b"wait\n").await.unwrap();
+        let mut heard = [0; 5];
+        caller.read_exact(&mut heard).await.unwrap();
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_of_the_first_level_is_under_the_same_limits() {
+    let reads = async |mut conn: Connection| {
+        let mut byte = [0];
+        while conn.read(&mut byte).await? > 0 {}
+        Ok(())
+    };
+    let config = limited(|config| config.idle_timeout = Some(LIMIT));
+    let idle = converse_with(config, reads, async |mut caller| {
+        let mut heard = Vec::new();
+        caller.read_to_end(&mut heard).await.unwrap();
+    })
+    .await;
+    assert_eq!(idle.reason(), CloseReason::IdleTimeout);
+
+    let writes = async |mut conn: Connection| {
+        conn.write_all(&vec![0; 1_000_000]).await?;
+        Ok(())
+    };
+    let config = limited(|config| config.write_timeout = Some(LIMIT));
+    let stuck = converse_with(config, writes, async |caller| {
+        sleep(LIMIT * 3).await;
+        drop(caller);
+    })
+    .await;
+    assert_eq!(stuck.reason(), CloseReason::WriteTimeout);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_limits_nothing_is_ever_cut() {
+    let config = limited(|config| {
+        config.message_timeout = None;
+        config.write_timeout = None;
+    });
+    let transcript = converse_with(config, framed(Framing::Line, Echo), async |mut caller| {
+        caller.write_all(b"half").await.unwrap();
+        sleep(Duration::from_secs(24 * 3600)).await;
+        caller.write_all(b" and half\n").await.unwrap();
+        let mut heard = [0; 14];
+        caller.read_exact(&mut heard).await.unwrap();
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::PeerClosed);
+}
