@@ -84,6 +84,9 @@ async fn connect(args: &CallArgs) -> Result<TcpStream, Failure> {
 /// A failure to connect, with what the caller may do about it.
 fn unreachable(error: Error, address: &Address) -> Failure {
     let port = address.port();
+    if error.is_lost() {
+        return error.into();
+    }
     let hint = if error.is_resolve() {
         "check the spelling, and that this machine can look names up".to_owned()
     } else if error.is_timeout() {

@@ -24,7 +24,8 @@ use crate::error::{Error, Kind};
 ///
 /// # Errors
 /// [`is_resolve`](Error::is_resolve) when the name has no address, [`is_connect`](Error::is_connect) when every address
-/// refused or can't be reached (the error tells of the one that came nearest to an answer), and
+/// refused or can't be reached (the error tells of the one that came nearest to an answer),
+/// [`is_lost`](Error::is_lost) when the peer took the connection and reset it at once, and
 /// [`is_timeout`](Error::is_timeout) when there was no answer in time.
 ///
 /// # Cancel safety
@@ -43,7 +44,12 @@ pub async fn connect(address: &Address, timeout: Option<Duration>) -> Result<Tcp
 async fn resolve_and_race(address: &Address) -> Result<TcpStream, Error> {
     let resolved = resolve(address).await?;
     race(resolved).await.map_err(|cause| {
-        let kind = if cause.kind() == io::ErrorKind::TimedOut { Kind::Timeout } else { Kind::Connect };
+        let kind = match cause.kind() {
+            io::ErrorKind::TimedOut => Kind::Timeout,
+            // Whoever has nothing to connect to refuses; this is a peer that took the connection and dropped it.
+            io::ErrorKind::ConnectionReset => Kind::Lost,
+            _ => Kind::Connect,
+        };
         Error::io(kind, cannot_connect(address), cause)
     })
 }

@@ -24,20 +24,24 @@ Enter sends the line. Replies appear above the prompt as they come.
   //x     send '/x'
   ↑ and Ctrl-R bring back earlier lines; Ctrl-C clears the line.";
 
+pub(super) type LineEditor = Editor<Redraw, MemHistory>;
+
+/// The line editor, on its terminal.
+pub(super) fn open(screen: &Arc<Screen>) -> Result<LineEditor, Failure> {
+    build(screen)
+        .map_err(|error| Failure::new(Exit::Other, format!("cannot edit lines on this terminal: {error}")))
+}
+
 /// Reads lines until the end of input; the end of the channel is that end.
 ///
 /// `blank_lines` says whether a blank line is a message.
-pub(super) fn read_lines(screen: Arc<Screen>, blank_lines: bool) -> Result<Receiver<String>, Failure> {
-    let mut editor = open(&screen)
-        .map_err(|error| Failure::new(Exit::Other, format!("cannot edit lines on this terminal: {error}")))?;
+pub(super) fn read_lines(mut editor: LineEditor, screen: Arc<Screen>, blank_lines: bool) -> Receiver<String> {
     let (lines, receiver) = channel(1);
     std::thread::spawn(move || edit(&mut editor, &screen, blank_lines, &lines));
-    Ok(receiver)
+    receiver
 }
 
-type LineEditor = Editor<Redraw, MemHistory>;
-
-fn open(screen: &Arc<Screen>) -> rustyline::Result<LineEditor> {
+fn build(screen: &Arc<Screen>) -> rustyline::Result<LineEditor> {
     let config = Config::builder()
         // With stdout redirected, the prompt goes to the terminal all the same.
         .behavior(if screen.shows_data { Behavior::Stdio } else { Behavior::PreferTerm })
@@ -119,7 +123,7 @@ impl<'a> Typed<'a> {
 }
 
 /// Puts what waits to be shown before the prompt, each time the editor draws it.
-struct Redraw(Arc<Screen>);
+pub(super) struct Redraw(Arc<Screen>);
 
 impl Highlighter for Redraw {
     fn highlight_prompt<'b, 's: 'b, 'p: 'b>(&'s self, prompt: &'p str, _default: bool) -> Cow<'b, str> {

@@ -109,9 +109,9 @@ impl Link {
         Ok(())
     }
 
-    /// Sends what waits and shows what comes, until the connection ends. Cancel safe: nothing is lost, and it goes on
-    /// with the next call. The error is one of stdout.
-    pub(super) async fn drive(&mut self) -> io::Result<End> {
+    /// Sends what waits and shows what comes, until all is sent (`None`) or the connection ends. Cancel safe: nothing is
+    /// lost, and it goes on with the next call. The error is one of stdout.
+    pub(super) async fn drive(&mut self) -> io::Result<Option<End>> {
         loop {
             self.screen.room().await;
             self.held.reserve(READ_SIZE);
@@ -120,17 +120,22 @@ impl Link {
                 read = self.reader.read_buf(&mut self.held) => match read {
                     Ok(1..) => {
                         if let Err(error) = self.receive()? {
-                            return Ok(End::Framing(error));
+                            return Ok(Some(End::Framing(error)));
                         }
                     }
-                    Ok(0) => return self.end(End::Closed),
-                    Err(error) => return self.end(End::Lost(error)),
+                    Ok(0) => return self.end(End::Closed).map(Some),
+                    Err(error) => return self.end(End::Lost(error)).map(Some),
                 },
-                written = self.writer.write(&self.unsent), if !self.unsent.is_empty() => match written {
-                    Ok(count) => drop(self.unsent.drain(..count)),
-                    // Reading tells how it ended, once everything that came is shown.
-                    Err(_) => self.unsent.clear(),
-                },
+                written = self.writer.write(&self.unsent), if !self.unsent.is_empty() => {
+                    match written {
+                        Ok(count) => drop(self.unsent.drain(..count)),
+                        // Reading tells how it ended, once everything that came is shown.
+                        Err(_) => self.unsent.clear(),
+                    }
+                    if self.unsent.is_empty() {
+                        return Ok(None);
+                    }
+                }
                 () = sleep_until(show_at.unwrap_or_else(Instant::now)), if show_at.is_some() => self.show_line(),
             }
         }
@@ -138,10 +143,18 @@ impl Link {
 
     /// Sends a FIN, then shows what comes until the server has closed too. The error is one of stdout.
     pub(super) async fn finish(&mut self) -> io::Result<End> {
+        while !self.unsent.is_empty() {
+            if let Some(end) = self.drive().await? {
+                return Ok(end);
+            }
+        }
         // A connection that is gone already is found so by reading.
-        let _ = self.writer.write_all(&std::mem::take(&mut self.unsent)).await;
         let _ = self.writer.shutdown().await;
-        self.drive().await
+        loop {
+            if let Some(end) = self.drive().await? {
+                return Ok(end);
+            }
+        }
     }
 
     /// Shows what `held` has of whole messages; the inner error is one of framing.

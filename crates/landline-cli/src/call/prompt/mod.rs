@@ -3,6 +3,7 @@
 mod editor;
 mod link;
 mod screen;
+mod terminal;
 
 use std::fmt;
 use std::io;
@@ -12,11 +13,11 @@ use std::time::{Duration, Instant};
 
 use landline::address::Address;
 use landline::frame::Framing;
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::sync::mpsc::Receiver;
 
 use self::link::{End, Link};
 use self::screen::Screen;
+use self::terminal::TerminalMode;
 use crate::args::CallArgs;
 use crate::exit::Failure;
 
@@ -25,8 +26,9 @@ pub(super) async fn run(args: &CallArgs, framing: Framing) -> Result<(), Failure
     let screen = Arc::new(Screen::new());
     let mut session = Session { args, framing, screen: screen.clone(), link: None };
     session.connect(" · ↑ history · /help · Ctrl-D to finish").await?;
-    let _restored = TerminalMode::saved();
-    let lines = editor::read_lines(screen, args.crlf)?;
+    let editor = editor::open(&screen)?;
+    let _restored = screen.can_edit().then(TerminalMode::raw);
+    let lines = editor::read_lines(editor, screen, args.crlf);
     match session.run(lines).await {
         Ok(()) => session.finish().await,
         Err(error) => Failure::of_stdout(&error),
@@ -62,9 +64,10 @@ impl Session<'_> {
                 Some(link) => tokio::select! {
                     typed = lines.recv(), if link.takes_lines() => typed,
                     end = link.drive() => {
-                        let end = end?;
-                        self.link = None;
-                        self.screen.notice(&format!("{end}; the next line opens a new one"));
+                        if let Some(end) = end? {
+                            self.link = None;
+                            self.screen.notice(&format!("{end}; the next line opens a new one"));
+                        }
                         continue;
                     }
                 },
@@ -130,24 +133,6 @@ impl fmt::Display for Took {
             ms if ms < 9.95 => write!(f, "{ms:.1}ms"),
             ms if ms < 999.5 => write!(f, "{ms:.0}ms"),
             _ => write!(f, "{seconds:.1}s"),
-        }
-    }
-}
-
-/// Puts the terminal back as it was, whichever way the program leaves while a line is being edited.
-struct TerminalMode(Option<Termios>);
-
-impl TerminalMode {
-    fn saved() -> Self {
-        Self(tcgetattr(rustix::stdio::stdin()).ok())
-    }
-}
-
-impl Drop for TerminalMode {
-    fn drop(&mut self) {
-        if let Some(mode) = &self.0 {
-            // A terminal that has gone needs nothing.
-            let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Drain, mode);
         }
     }
 }

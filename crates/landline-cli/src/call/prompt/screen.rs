@@ -100,10 +100,15 @@ impl Screen {
         }
     }
 
-    /// From here on the editor's thread writes. `false`: it can't be woken, so everyone writes as before.
+    /// From here on the editor's thread writes, if it can be woken.
     pub(super) fn begin_line(&self) {
         let mut state = self.lock();
-        state.editing = self.waker.get().is_some();
+        state.editing = self.can_edit();
+    }
+
+    /// Whether lines are edited here: not on a terminal that can't move its cursor.
+    pub(super) fn can_edit(&self) -> bool {
+        self.waker.get().is_some()
     }
 
     /// The line is done; what still waited is shown.
