@@ -8,10 +8,11 @@ use landline::client::{self, Client};
 use landline::frame::{Ending, Framing};
 
 use super::crlf::Crlf;
-use super::show::{self, Escaper};
+use super::show::Escaper;
 use super::{REPLY_MAX, stdio, unreachable};
 use crate::args::CallArgs;
 use crate::exit::{Exit, Failure};
+use crate::terminal;
 
 /// Sends each MESSAGE and prints the reply to it before the next one goes out: a server that takes whatever one read
 /// brings for a message gets them one by one.
@@ -80,7 +81,7 @@ fn print(bytes: &[u8]) -> io::Result<()> {
     if bytes.is_empty() || !io::stdout().is_terminal() {
         return stdio::print(bytes);
     }
-    let mut escaper = Escaper::new(show::is_utf8_locale());
+    let mut escaper = Escaper::new(terminal::charset());
     let mut text = String::new();
     escaper.push(bytes, &mut text);
     escaper.finish(&mut text);

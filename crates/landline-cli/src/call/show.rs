@@ -5,18 +5,20 @@
 
 use std::fmt::Write;
 
+use landline::event::Charset;
+
 /// Escapes a stream that comes in chunks: a character cut in two by them comes out whole.
 #[derive(Debug)]
 pub(super) struct Escaper {
-    utf8: bool,
+    charset: Charset,
     /// The front of a character whose rest has not come, or a CR that may belong to a CRLF.
     held: Vec<u8>,
 }
 
 impl Escaper {
-    /// `utf8` says whether the terminal shows more than ASCII.
-    pub(super) fn new(utf8: bool) -> Self {
-        Self { utf8, held: Vec::new() }
+    /// For a terminal that shows these characters.
+    pub(super) fn new(charset: Charset) -> Self {
+        Self { charset, held: Vec::new() }
     }
 
     /// Appends to `out` what can be shown of the stream so far.
@@ -58,11 +60,9 @@ impl Escaper {
         match char {
             '\n' | '\t' => out.push(char),
             '\r' => out.push_str("\\r"),
-            '\0'..='\x1f' | '\x7f' => push_hex(char as u8, out),
-            _ if char.is_control() || is_bidi_control(char) || !(self.utf8 || char.is_ascii()) => {
-                out.extend(char.escape_unicode());
-            }
-            _ => out.push(char),
+            _ if self.charset.shows(char) => out.push(char),
+            '\0'..='\x7f' => push_hex(char as u8, out),
+            _ => out.extend(char.escape_unicode()),
         }
     }
 }
@@ -88,33 +88,12 @@ fn push_hex(byte: u8, out: &mut String) {
     let _ = write!(out, "\\x{byte:02x}");
 }
 
-/// Characters that change the order in which others are shown, so that a line can read as what it is not.
-fn is_bidi_control(char: char) -> bool {
-    matches!(char, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// Whether the locale says that this terminal takes UTF-8.
-pub(super) fn is_utf8_locale() -> bool {
-    names_utf8(|name| std::env::var(name).ok())
-}
-
-fn names_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
-    let set = |name: &&str| variable(name).filter(|value| !value.is_empty());
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(set).unwrap_or_default().to_ascii_lowercase();
-    locale.contains("utf-8") || locale.contains("utf8")
-}
-
-/// Our own words in ASCII, for a terminal that shows no more.
-pub(super) fn to_ascii(text: &str) -> String {
-    text.replace('·', "-").replace('↑', "Up:")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn escaped(utf8: bool, chunks: &[&[u8]]) -> String {
-        let mut escaper = Escaper::new(utf8);
+    fn escaped(charset: Charset, chunks: &[&[u8]]) -> String {
+        let mut escaper = Escaper::new(charset);
         let mut out = String::new();
         for chunk in chunks {
             escaper.push(chunk, &mut out);
@@ -134,14 +113,13 @@ mod tests {
             (b"caf\xe9 \xff\xfe", "caf\\xe9 \\xff\\xfe"),
             (b"line\r\nover\rwritten\r", "line\nover\\rwritten\\r"),
         ] {
-            assert_eq!(escaped(true, &[bytes]), shown);
+            assert_eq!(escaped(Charset::Utf8, &[bytes]), shown);
         }
     }
 
     #[test]
     fn without_utf8_all_but_ascii_is_spelled_out() {
-        assert_eq!(escaped(false, &["né\n".as_bytes()]), "n\\u{e9}\n");
-        assert_eq!(to_ascii("0.2ms · ↑ history"), "0.2ms - Up: history");
+        assert_eq!(escaped(Charset::Ascii, &["né\n".as_bytes()]), "n\\u{e9}\n");
     }
 
     #[test]
@@ -149,31 +127,9 @@ mod tests {
         let bytes = "a€😀\r\nb\n".as_bytes();
         for size in 1..=bytes.len() {
             let chunks: Vec<&[u8]> = bytes.chunks(size).collect();
-            assert_eq!(escaped(true, &chunks), "a€😀\nb\n", "in chunks of {size}");
+            assert_eq!(escaped(Charset::Utf8, &chunks), "a€😀\nb\n", "in chunks of {size}");
         }
-        assert_eq!(escaped(true, &[b"\xe2\x82"]), "\\xe2\\x82", "the rest never came");
-        assert_eq!(escaped(true, &[b"\xe2\x82", b"x"]), "\\xe2\\x82x", "something else came");
-    }
-
-    #[test]
-    fn the_first_locale_variable_that_is_set_decides() {
-        let locale = |all: &'static str, ctype: &'static str, lang: &'static str| {
-            names_utf8(move |name| {
-                Some(
-                    if name == "LC_ALL" {
-                        all
-                    } else if name == "LC_CTYPE" {
-                        ctype
-                    } else {
-                        lang
-                    }
-                    .to_owned(),
-                )
-            })
-        };
-        assert!(locale("", "", "de_DE.UTF-8"));
-        assert!(locale("C.utf8", "", "C"));
-        assert!(!locale("C", "en_US.UTF-8", "en_US.UTF-8"));
-        assert!(!names_utf8(|_| None));
+        assert_eq!(escaped(Charset::Utf8, &[b"\xe2\x82"]), "\\xe2\\x82", "the rest never came");
+        assert_eq!(escaped(Charset::Utf8, &[b"\xe2\x82", b"x"]), "\\xe2\\x82x", "something else came");
     }
 }

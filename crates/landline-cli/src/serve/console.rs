@@ -66,7 +66,7 @@ impl Console {
                 self.log.say(format!("{}{openness}", event.line(self.charset)));
             }
             Event::Started { .. } => {
-                let dot = if self.charset == Charset::Utf8 { '\u{b7}' } else { '-' };
+                let dot = terminal::words("\u{b7}", self.charset);
                 self.log.say(format!("{} {dot} {}", introduction.service, event.line(self.charset)));
                 if is_watched() {
                     self.log.say(introduction.try_it.clone());

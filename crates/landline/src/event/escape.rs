@@ -13,6 +13,16 @@ pub enum Charset {
 }
 
 impl Charset {
+    /// Whether a character may be shown as it is: it is printable, within the set, and does nothing to a terminal or to the order of what
+    /// stands around it.
+    pub fn shows(self, letter: char) -> bool {
+        match letter {
+            ' '..='~' => true,
+            '\0'..='\u{9f}' => false,
+            _ => self == Charset::Utf8 && !steers(letter),
+        }
+    }
+
     /// The dot that separates the parts of a line.
     pub(crate) fn dot(self) -> char {
         match self {
@@ -38,30 +48,21 @@ pub fn escape(bytes: &[u8], charset: Charset) -> String {
 }
 
 fn escape_letter(letter: char, charset: Charset, line: &mut String) {
-    match letter {
-        '\n' => line.push_str("\\n"),
-        '\r' => line.push_str("\\r"),
-        '\t' => line.push_str("\\t"),
-        '\\' => line.push_str("\\\\"),
-        ' '..='~' => line.push(letter),
-        '\0'..='\x7f' => {
-            let _ = write!(line, "\\x{:02x}", u32::from(letter));
-        }
-        _ if charset == Charset::Utf8 && !is_deceptive(letter) => line.push(letter),
-        _ => {
-            let _ = write!(line, "\\u{{{:x}}}", u32::from(letter));
-        }
-    }
+    // Writing to a string can't fail.
+    let _ = match letter {
+        '\n' => write!(line, "\\n"),
+        '\r' => write!(line, "\\r"),
+        '\t' => write!(line, "\\t"),
+        '\\' => write!(line, "\\\\"),
+        _ if charset.shows(letter) => write!(line, "{letter}"),
+        '\0'..='\x7f' => write!(line, "\\x{:02x}", u32::from(letter)),
+        _ => write!(line, "\\u{{{:x}}}", u32::from(letter)),
+    };
 }
 
-/// Whether a character does something to a terminal or to the order of what stands around it instead of being shown.
-fn is_deceptive(letter: char) -> bool {
-    letter.is_control()
-        || matches!(
-            letter,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
+/// Whether a character changes the direction or the line in which others are shown. (Joiners, which many scripts are written with, stay.)
+fn steers(letter: char) -> bool {
+    matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
 }
 
 #[cfg(test)]

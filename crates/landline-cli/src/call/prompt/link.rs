@@ -73,7 +73,7 @@ impl fmt::Display for End {
 impl Link {
     pub(super) fn new(stream: TcpStream, framing: Framing, crlf: bool, screen: Arc<Screen>) -> Self {
         let (reader, writer) = stream.into_split();
-        let escaper = Escaper::new(screen.utf8);
+        let escaper = Escaper::new(screen.charset);
         Self {
             reader,
             writer,

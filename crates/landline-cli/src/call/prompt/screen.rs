@@ -4,17 +4,18 @@
 //! editor is woken, and takes it as it redraws its prompt. So nothing is lost or shown out of order between a line that
 //! ends and the next that begins, which pushing text through the editor's own queue would not ensure.
 
-use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
+use landline::event::Charset;
 use rustyline::ExternalPrinter;
 use tokio::sync::Notify;
 
-use crate::call::{show, stdio};
+use crate::call::stdio;
+use crate::terminal;
 
 /// How much text may wait for the editor, in bytes, before reading from the server stops.
 const WAITING_MAX: usize = 256 * 1024;
@@ -27,7 +28,7 @@ const WAKE: &str = "\x1b[A\n";
 pub(super) struct Screen {
     /// Whether data goes to this terminal, or byte for byte to wherever stdout leads.
     pub(super) shows_data: bool,
-    pub(super) utf8: bool,
+    pub(super) charset: Charset,
     state: Mutex<State>,
     /// Told whenever the editor has taken what waited.
     taken: Notify,
@@ -44,7 +45,7 @@ impl Screen {
     pub(super) fn new() -> Self {
         Self {
             shows_data: io::stdout().is_terminal(),
-            utf8: show::is_utf8_locale(),
+            charset: terminal::charset(),
             state: Mutex::default(),
             taken: Notify::new(),
             waker: OnceLock::new(),
@@ -88,7 +89,7 @@ impl Screen {
     }
 
     fn talk(&self, text: &str, style: Style) {
-        let text = if self.utf8 { Cow::Borrowed(text) } else { Cow::Owned(show::to_ascii(text)) };
+        let text = terminal::words(text, self.charset);
         let stderr = io::stderr();
         if !stderr.is_terminal() {
             // With stderr gone there is nobody to tell.
