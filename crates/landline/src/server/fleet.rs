@@ -82,30 +82,42 @@ impl Fleet {
     /// Stops accepting, lets connections end at their next message boundary, cuts what is left at the deadline or when
     /// `hurry` completes, and reports.
     pub(crate) async fn drain(mut self, hurry: impl Future<Output = ()>) -> DrainReport {
-        let timeout = self.share.config.drain_timeout;
-        let busy = self.share.table.live().filter(|slot| slot.phase().is_busy()).count();
-        let started = Instant::now();
-        self.watch.begin();
-        self.share.events.event(&Event::DrainStarted { open: self.open(), busy, timeout });
+        let started = self.begin_end();
         self.stage.send_replace(Stage::Draining);
         tokio::select! {
             biased;
             () = Self::ended(&mut self.ends, &mut self.alive) => {}
-            () = hurry => self.cut(CloseReason::Cut).await,
-            () = tokio::time::sleep(timeout) => self.cut(CloseReason::DrainDeadline).await,
+            () = hurry => self.end_by_cut(CloseReason::Cut).await,
+            () = tokio::time::sleep(self.share.config.drain_timeout) => self.end_by_cut(CloseReason::DrainDeadline).await,
         }
-        let report = self.watch.report(&self.share.table, started.elapsed());
-        self.share.events.event(&Event::Drained {
-            finished: report.finished,
-            cut: report.cut.len(),
-            took: report.took,
-        });
-        report
+        self.report(started)
     }
 
-    async fn cut(&mut self, reason: CloseReason) {
+    /// Stops accepting, cuts every connection, and reports.
+    pub(crate) async fn cut(mut self) -> DrainReport {
+        let started = self.begin_end();
+        self.end_by_cut(CloseReason::Cut).await;
+        self.report(started)
+    }
+
+    fn begin_end(&self) -> Instant {
+        let timeout = self.share.config.drain_timeout;
+        let busy = self.share.table.live().filter(|slot| slot.phase().is_busy()).count();
+        self.watch.begin();
+        self.share.events.event(&Event::DrainStarted { open: self.open(), busy, timeout });
+        Instant::now()
+    }
+
+    async fn end_by_cut(&mut self, reason: CloseReason) {
         self.stage.send_replace(Stage::Cut(reason));
         let _ = tokio::time::timeout(CUT_GRACE, Self::ended(&mut self.ends, &mut self.alive)).await;
+    }
+
+    fn report(&self, started: Instant) -> DrainReport {
+        let report = self.watch.report(&self.share.table, started.elapsed());
+        let (finished, cut, took) = (report.finished, report.cut.len(), report.took);
+        self.share.events.event(&Event::Drained { finished, cut, took });
+        report
     }
 
     /// Waits until every thread has ended.

@@ -1,7 +1,7 @@
 //! A server that runs: on its own until a signal ends it, or within somebody's program.
 
 use std::fmt;
-use std::future::{pending, ready};
+use std::future::pending;
 use std::net::SocketAddr;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -183,7 +183,7 @@ impl Running {
 
     /// Cuts every connection now. Needs a tokio runtime with time.
     pub async fn cut(self) -> DrainReport {
-        self.fleet.drain(ready(())).await
+        self.fleet.cut().await
     }
 }
 
