@@ -1,8 +1,7 @@
 //! The accept loop: it cannot die and cannot be stalled.
 
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -172,18 +171,6 @@ fn pause() -> Duration {
     // The standard library's hashers are seeded at random, which is all the randomness this needs.
     let share = RandomState::new().hash_one(()) % 1000;
     PAUSE + PAUSE * u32::try_from(share).unwrap_or(0) / 1000
-}
-
-/// The number of a descriptor, which is also that of its slot.
-pub(crate) fn descriptor(socket: &OwnedFd) -> usize {
-    usize::try_from(socket.as_raw_fd()).unwrap_or(usize::MAX)
-}
-
-/// Somebody who was accepted and has not yet been let in or refused.
-#[derive(Debug)]
-pub(crate) struct Caller {
-    pub(crate) socket: OwnedFd,
-    pub(crate) peer: Option<SocketAddr>,
 }
 
 #[cfg(test)]

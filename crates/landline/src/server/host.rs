@@ -1,5 +1,7 @@
 //! Where callers go: in or not, and to which thread.
 
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +12,6 @@ use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::accept::{Caller, descriptor};
 use super::admission::{Admission, Verdict};
 use super::drive::{drive, read_away};
 use super::handler::Handler;
@@ -40,6 +41,18 @@ struct Member {
     inbox: mpsc::Sender<Arrival>,
     /// How many connections it has, those on their way to it included.
     open: AtomicUsize,
+}
+
+/// The number of a descriptor, which is also that of its slot.
+fn descriptor(socket: &OwnedFd) -> usize {
+    usize::try_from(socket.as_raw_fd()).unwrap_or(usize::MAX)
+}
+
+/// Somebody who was accepted and has not yet been let in or refused.
+#[derive(Debug)]
+struct Caller {
+    socket: OwnedFd,
+    peer: Option<SocketAddr>,
 }
 
 /// A connection on its way to its thread.
@@ -111,7 +124,7 @@ impl<H: Handler> Host<H> {
     }
 
     /// Takes a caller from the listener.
-    pub(crate) fn arrive(&self, socket: rustix::fd::OwnedFd, peer: Option<std::net::SocketAddr>) {
+    pub(crate) fn arrive(&self, socket: OwnedFd, peer: Option<SocketAddr>) {
         let caller = Caller { socket, peer };
         match self.crew.admission.admit(descriptor(&caller.socket)) {
             Verdict::Admit(admitted) => self.send_on(caller, admitted),

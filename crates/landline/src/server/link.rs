@@ -1,12 +1,11 @@
 //! What a connection's handle, its driver and its thread share: the socket, its slot, and how it is to end.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -15,11 +14,9 @@ use tokio::time::Instant;
 
 use super::local::Local;
 use super::peer::Peer;
-use super::push::Outbox;
 use super::table::{Phase, Seat, Slot};
 use crate::close::CloseReason;
 use crate::event::{Event, PeerAddr};
-use crate::frame::Framing;
 use crate::sys::socket;
 
 /// Any stream of bytes in both directions.
@@ -40,9 +37,6 @@ pub(crate) struct Link {
     local: Rc<Local>,
     /// Where the thread remembers this.
     key: Cell<usize>,
-    /// How its messages are delimited; `raw` while nobody said.
-    pub(crate) framing: Cell<Framing>,
-    pub(crate) outbox: OnceCell<Arc<Outbox>>,
     pub(crate) peer: Peer,
     /// The task that drives this.
     task: RefCell<Option<Waker>>,
@@ -63,12 +57,10 @@ impl Link {
         local.emit(&event);
         Rc::new_cyclic(|link: &Weak<Link>| Self {
             key: Cell::new(local.remember(link)),
-            peer: Peer::new(Weak::clone(link), seat.slot().id(), peer),
+            peer: Peer::new(seat.slot().id(), peer, local.config.max_unsent),
             seat,
             stream: RefCell::new(stream),
             local,
-            framing: Cell::new(Framing::Raw),
-            outbox: OnceCell::new(),
             task: RefCell::default(),
             order: Cell::new(None),
             reason: Cell::new(None),
@@ -262,7 +254,7 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        if let Some(outbox) = self.outbox.get() {
+        if let Some(outbox) = self.peer.outbox() {
             outbox.close();
         }
         let slot = self.seat.slot();

@@ -1,22 +1,27 @@
 //! Who is at the other end of a connection.
 
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::net::SocketAddr;
-use std::rc::Weak;
+use std::sync::Arc;
 
-use super::link::Link;
 use super::push::{Outbox, Sender};
+use crate::frame::Framing;
 
 /// Who is at the other end of a connection.
 pub struct Peer {
-    link: Weak<Link>,
     id: u64,
     addr: Option<SocketAddr>,
+    /// How messages to it are delimited; `raw` while nobody said.
+    framing: Cell<Framing>,
+    max_unsent: usize,
+    /// What is to be pushed to it; made when somebody asks for a sender.
+    outbox: OnceCell<Arc<Outbox>>,
 }
 
 impl Peer {
-    pub(crate) fn new(link: Weak<Link>, id: u64, addr: Option<SocketAddr>) -> Self {
-        Self { link, id, addr }
+    pub(crate) fn new(id: u64, addr: Option<SocketAddr>, max_unsent: usize) -> Self {
+        Self { id, addr, framing: Cell::new(Framing::Raw), max_unsent, outbox: OnceCell::new() }
     }
 
     /// The connection's number: unique while the server runs, counted from 1.
@@ -35,12 +40,17 @@ impl Peer {
     /// It is served by [`framed`](crate::framed), between two batches of replies. A handler of the first level writes to its
     /// connection itself, and what is pushed to one is never sent.
     pub fn sender(&self) -> Sender {
-        let Some(link) = self.link.upgrade() else {
-            return Sender::closed();
-        };
-        let outbox =
-            link.outbox.get_or_init(|| Outbox::new(link.framing.get(), link.local().config.max_unsent));
-        Sender::new(outbox.clone())
+        let outbox = self.outbox.get_or_init(|| Outbox::new(self.framing.get(), self.max_unsent));
+        Sender::new(Arc::clone(outbox))
+    }
+
+    /// Messages to this peer are delimited like this from now on.
+    pub(crate) fn set_framing(&self, framing: Framing) {
+        self.framing.set(framing);
+    }
+
+    pub(crate) fn outbox(&self) -> Option<&Outbox> {
+        self.outbox.get().map(Arc::as_ref)
     }
 }
 

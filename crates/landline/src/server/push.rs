@@ -81,12 +81,6 @@ impl Sender {
         Self(outbox)
     }
 
-    pub(crate) fn closed() -> Self {
-        let outbox = Outbox::new(Framing::Raw, 0);
-        outbox.close();
-        Self(outbox)
-    }
-
     /// Queues one message, framed as the connection's replies are (a line ends with LF). It never waits.
     ///
     /// # Errors

@@ -48,7 +48,7 @@ impl<S: Service> Framed<S> {
     /// Begins a conversation; a refusal comes with what is to be said first.
     fn open(&self, conn: Connection) -> Result<Conversation<'_, S>, (Reply, BoxError)> {
         let link = conn.into_link();
-        link.framing.set(self.framing);
+        link.peer.set_framing(self.framing);
         link.slot().set_framing(1 + self.framing as u8);
         let decoder = Decoder::new(self.framing, link.local().config.max_message);
         let mut reply = Reply::new(Rc::clone(&link), self.framing);
@@ -139,7 +139,7 @@ impl<S: Service> Conversation<'_, S> {
             Poll::Pending => {
                 let unfinished = !buffer.is_empty();
                 self.hold(buffer);
-                if let Some(outbox) = self.link().outbox.get()
+                if let Some(outbox) = self.link().peer.outbox()
                     && let Poll::Ready(bytes) = outbox.poll_take(cx)
                 {
                     return Poll::Ready(Ok(Received::Pushed(bytes)));
