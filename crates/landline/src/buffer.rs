@@ -1,7 +1,7 @@
 //! The buffers that bytes pass through, and the pool they come from.
 //!
-//! An idle connection holds none: one is taken when there is something to read or to say, and goes back when that
-//! is done. Only an unfinished message or an unsent reply stays with its connection.
+//! An idle connection holds none: one is taken when there is something to read or to say, and goes back when
+//! that is done. Only an unfinished message or an unsent reply stays with its connection.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -42,7 +42,8 @@ pub enum CloseReason {
 /// What is done with the socket when a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Farewell {
-    /// End our side, read for a moment what is still coming, close: so that the last reply is not lost to a reset.
+    /// End our side, read for a moment what is still coming, close: so that the last reply is not lost to a
+    /// reset.
     Linger,
     /// Close: there is nothing to wait for, or no time to.
     Close,

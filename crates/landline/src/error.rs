@@ -11,7 +11,8 @@ pub type Outcome<T = ()> = Result<T, BoxError>;
 
 /// What went wrong with a server or a client as a whole.
 ///
-/// Its text names the operation, the address and the cause: `cannot connect to 127.0.0.1:8081: connection refused`.
+/// Its text names the operation, the address and the cause: `cannot connect to 127.0.0.1:8081: connection
+/// refused`.
 pub struct Error(Box<Inner>);
 
 struct Inner {

@@ -1,8 +1,8 @@
 //! Client/server over TCP, done once and done right.
 //!
-//! landline is the part of a TCP server that is the same in all of them, and that is wrong in most: accepting, admission, time
-//! limits, slow readers, framing, draining, reporting. It is not a web framework, a message broker or an RPC system; those
-//! can stand on it.
+//! landline is the part of a TCP server that is the same in all of them, and that is wrong in most:
+//! accepting, admission, time limits, slow readers, framing, draining, reporting. It is not a web framework,
+//! a message broker or an RPC system; those can stand on it.
 //!
 //! ```no_run
 //! use landline::{Framing, Outcome, Reply, Server, framed, service};
@@ -20,29 +20,30 @@
 //!
 //! # The life of a connection
 //!
-//! A caller reaches a **listener** that [`Server::bind`] opened. The accept loop of some thread takes it; that loop runs no code of
-//! yours and waits for nothing, so it can't be stalled, and no error of accept(2) ends it but one that means the listener is broken.
+//! A caller reaches a **listener** that [`Server::bind`] opened. The accept loop of some thread takes it;
+//! that loop runs no code of yours and waits for nothing, so it can't be stalled, and no error of accept(2)
+//! ends it but one that means the listener is broken.
 //!
 //! **Admission** counts it against [`max_connections`](Server::max_connections), one exact number for the whole server. The next caller is told
-//! `busy` in one line and seen off properly. A caller who is let in gets a slot in the connection table and a thread, and stays
-//! there: futures and sessions need not be `Send`.
+//! `busy` in one line and seen off properly. A caller who is let in gets a slot in the connection table and a
+//! thread, and stays there: futures and sessions need not be `Send`.
 //!
-//! A **[handler](Handler)** owns the whole connection. [`framed`] makes one of a **[service](Service)**, which answers one
-//! message at a time: the **[framing](Framing)** cuts what was read into messages, all complete ones are answered, and the
-//! replies go out together. While they wait nothing more is read, so a slow reader costs one batch. An idle connection holds
-//! no buffer.
+//! A **[handler](Handler)** owns the whole connection. [`framed`] makes one of a **[service](Service)**,
+//! which answers one message at a time: the **[framing](Framing)** cuts what was read into messages, all
+//! complete ones are answered, and the replies go out together. While they wait nothing more is read, so a
+//! slow reader costs one batch. An idle connection holds no buffer.
 //!
-//! It ends with exactly one **[close reason](CloseReason)**. Unless it was reset, our side ends first and what the peer
-//! still sends is read for a moment, so that the last reply is not lost. A panic, an error, or a limit that is passed costs
-//! this one connection.
+//! It ends with exactly one **[close reason](CloseReason)**. Unless it was reset, our side ends first and
+//! what the peer still sends is read for a moment, so that the last reply is not lost. A panic, an error, or
+//! a limit that is passed costs this one connection.
 //!
 //! **[Drain](Running::drain)** ends them all: no more callers, idle connections closed at once, unfinished messages and running
 //! handlers waited for, the rest cut at a deadline. The [report](DrainReport) names who was cut.
 //!
 //! # What happens, and who is told
 //!
-//! Everything that happens is an [`Event`] in one catalogue. A [`Subscriber`] sees them all; the log (feature `log`) and
-//! the bridge to `tracing` (feature `tracing`) are subscribers.
+//! Everything that happens is an [`Event`] in one catalogue. A [`Subscriber`] sees them all; the log (feature
+//! `log`) and the bridge to `tracing` (feature `tracing`) are subscribers.
 //!
 //! # Clients and tests
 //!
@@ -50,7 +51,8 @@
 //!
 //! # Features
 //!
-//! None is on by default. `log`: [`event::Log`], one line per event as text or JSON. `tracing`: [`event::Tracing`].
+//! None is on by default. `log`: [`event::Log`], one line per event as text or JSON. `tracing`:
+//! [`event::Tracing`].
 
 pub mod address;
 mod buffer;

@@ -1,7 +1,7 @@
 //! Drives one conversation without a network, for tests of handlers and services.
 //!
-//! The handler gets one end of a [`tokio::io::duplex`], the test holds the other. Under `#[tokio::test(start_paused = true)]` time
-//! limits pass without being waited for.
+//! The handler gets one end of a [`tokio::io::duplex`], the test holds the other. Under
+//! `#[tokio::test(start_paused = true)]` time limits pass without being waited for.
 //!
 //! ```
 //! use landline::testing::converse;
@@ -57,7 +57,8 @@ impl Transcript {
     }
 }
 
-/// Lets a caller talk to a handler, with the default limits, until both are done. The caller hangs up by dropping its end.
+/// Lets a caller talk to a handler, with the default limits, until both are done. The caller hangs up by
+/// dropping its end.
 pub async fn converse<H: Handler>(handler: H, caller: impl AsyncFnOnce(DuplexStream)) -> Transcript {
     converse_with(Config::default(), handler, caller).await
 }

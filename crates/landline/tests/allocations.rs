@@ -1,4 +1,5 @@
-//! The steady path of a message allocates nothing. In a binary of its own, because it counts every allocation of the process.
+//! The steady path of a message allocates nothing. In a binary of its own, because it counts every allocation
+//! of the process.
 #![expect(clippy::unwrap_used, reason = "what a test can't go on without has failed it")]
 
 use std::io::{Read, Write};

@@ -19,8 +19,8 @@ use tokio::net::TcpStream;
 use crate::args::CallArgs;
 use crate::exit::{Exit, Failure};
 
-/// The longest reply that is held in memory, in bytes: one line, or one length-prefixed message. It is there so that
-/// no server can use up this machine's memory; a pipe holds nothing and has no such limit.
+/// The longest reply that is held in memory, in bytes: one line, or one length-prefixed message. It is there
+/// so that no server can use up this machine's memory; a pipe holds nothing and has no such limit.
 const REPLY_MAX: usize = 64 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,7 +104,8 @@ fn unreachable(error: Error, address: &Address) -> Failure {
     Failure::from(error).hint(hint)
 }
 
-/// What to tell `landline serve` so that a server on this machine is found at `address`; `None` for other machines.
+/// What to tell `landline serve` so that a server on this machine is found at `address`; `None` for other
+/// machines.
 fn local_listener(address: &Address) -> Option<String> {
     match address.host() {
         None | Some("localhost" | "127.0.0.1") => Some(address.port().to_string()),

@@ -14,8 +14,8 @@ use crate::args::CallArgs;
 use crate::exit::{Exit, Failure};
 use crate::terminal;
 
-/// Sends each MESSAGE and prints the reply to it before the next one goes out: a server that takes whatever one read
-/// brings for a message gets them one by one.
+/// Sends each MESSAGE and prints the reply to it before the next one goes out: a server that takes whatever
+/// one read brings for a message gets them one by one.
 pub(super) async fn run(args: &CallArgs, framing: Framing) -> Result<(), Failure> {
     let options = client::Options::new()
         .framing(framing)

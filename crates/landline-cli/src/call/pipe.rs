@@ -27,8 +27,8 @@ struct StdoutGone;
 
 /// Passes bytes both ways until the server has closed.
 ///
-/// At the end of stdin the server gets a FIN and what it still says is printed. When the server closes first, what stdin
-/// has already given is sent, then it is over, even if stdin stays open.
+/// At the end of stdin the server gets a FIN and what it still says is printed. When the server closes first,
+/// what stdin has already given is sent, then it is over, even if stdin stays open.
 pub(super) async fn run(args: &CallArgs) -> Result<(), Failure> {
     let (reader, writer) = super::connect(args).await?.into_split();
     let (output, stdout) = stdio::write_stdout();

@@ -1,7 +1,7 @@
 //! What a server sends, made safe for a terminal.
 //!
-//! Control bytes can move the cursor, rename the window or type into the shell; what a person sees has to be what
-//! was sent. Printable UTF-8 stays as it is.
+//! Control bytes can move the cursor, rename the window or type into the shell; what a person sees has to be
+//! what was sent. Printable UTF-8 stays as it is.
 
 use std::fmt::Write;
 

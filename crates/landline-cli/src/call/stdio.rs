@@ -1,4 +1,5 @@
-//! This program's own ends: stdin as a stream of chunks, stdout as it is, without buffers or line logic between.
+//! This program's own ends: stdin as a stream of chunks, stdout as it is, without buffers or line logic
+//! between.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -11,7 +12,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 /// How much is moved at a time.
 pub(super) const CHUNK_SIZE: usize = 64 * 1024;
 
-/// How many chunks may wait in each direction: enough to keep both sides busy, and the bound of the memory used.
+/// How many chunks may wait in each direction: enough to keep both sides busy, and the bound of the memory
+/// used.
 const CHUNKS_WAITING: usize = 4;
 
 /// What stdin gave.
@@ -54,8 +56,8 @@ pub(super) fn read_stdin() -> Receiver<Input> {
     receiver
 }
 
-/// Writes to stdout in a thread of its own, so that a slow reader of it holds up nothing else. The thread ends with
-/// the channel, once everything is written, or at the first error.
+/// Writes to stdout in a thread of its own, so that a slow reader of it holds up nothing else. The thread
+/// ends with the channel, once everything is written, or at the first error.
 pub(super) fn write_stdout() -> (Sender<Vec<u8>>, JoinHandle<io::Result<()>>) {
     let (sender, mut receiver) = channel::<Vec<u8>>(CHUNKS_WAITING);
     let thread = thread::spawn(move || {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
-/// The process that listens on a TCP port of this machine, in words: `python3 (pid 1234)`. Other users' processes can't be seen
-/// without privilege.
+/// The process that listens on a TCP port of this machine, in words: `python3 (pid 1234)`. Other users'
+/// processes can't be seen without privilege.
 pub(super) fn of_port(port: u16) -> Option<String> {
     let sockets = ["/proc/net/tcp", "/proc/net/tcp6"];
     let tables = sockets.iter().filter_map(|path| fs::read_to_string(path).ok());

@@ -14,23 +14,24 @@ use crate::error::{Error, Kind};
 
 /// Connects to `address`, by whichever of its IP addresses answers first.
 ///
-/// A name is resolved; its addresses are tried in the manner of RFC 8305 ("happy eyeballs"): IPv6 and IPv4 take turns,
-/// an attempt that has not ended after 250 ms gets the next one beside it, the first that succeeds is returned and the
-/// others are dropped. So a dead IPv6 address costs a quarter of a second. `:PORT` means this machine, under
-/// `::1` or `127.0.0.1`. The stream has `TCP_NODELAY` set: small messages leave at once.
+/// A name is resolved; its addresses are tried in the manner of RFC 8305 ("happy eyeballs"): IPv6 and IPv4
+/// take turns, an attempt that has not ended after 250 ms gets the next one beside it, the first that
+/// succeeds is returned and the others are dropped. So a dead IPv6 address costs a quarter of a second.
+/// `:PORT` means this machine, under `::1` or `127.0.0.1`. The stream has `TCP_NODELAY` set: small messages
+/// leave at once.
 ///
-/// `timeout` bounds the whole of it, the name lookup included; with `None` the operating system decides, which on
-/// Linux takes about two minutes for an address that never answers.
+/// `timeout` bounds the whole of it, the name lookup included; with `None` the operating system decides,
+/// which on Linux takes about two minutes for an address that never answers.
 ///
 /// # Errors
-/// [`is_resolve`](Error::is_resolve) when the name has no address, [`is_connect`](Error::is_connect) when every address
-/// refused or can't be reached (the error tells of the one that came nearest to an answer),
+/// [`is_resolve`](Error::is_resolve) when the name has no address, [`is_connect`](Error::is_connect) when
+/// every address refused or can't be reached (the error tells of the one that came nearest to an answer),
 /// [`is_lost`](Error::is_lost) when the peer took the connection and reset it at once, and
 /// [`is_timeout`](Error::is_timeout) when there was no answer in time.
 ///
 /// # Cancel safety
-/// Dropping the future drops every attempt. A name lookup that has begun goes on in a background thread until the
-/// system's resolver gives up; its result is thrown away.
+/// Dropping the future drops every attempt. A name lookup that has begun goes on in a background thread until
+/// the system's resolver gives up; its result is thrown away.
 pub async fn connect(address: &Address, timeout: Option<Duration>) -> Result<TcpStream, Error> {
     let attempt = resolve_and_race(address);
     match timeout {
@@ -46,7 +47,8 @@ async fn resolve_and_race(address: &Address) -> Result<TcpStream, Error> {
     race(resolved).await.map_err(|cause| {
         let kind = match cause.kind() {
             io::ErrorKind::TimedOut => Kind::Timeout,
-            // Whoever has nothing to connect to refuses; this is a peer that took the connection and dropped it.
+            // Whoever has nothing to connect to refuses; this is a peer that took the connection and dropped
+            // it.
             io::ErrorKind::ConnectionReset => Kind::Lost,
             _ => Kind::Connect,
         };
@@ -106,8 +108,8 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
 
 async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
-    // With nobody listening on a port of the ephemeral range, the kernel may give that very port to this end, and TCP
-    // then connects the socket to itself.
+    // With nobody listening on a port of the ephemeral range, the kernel may give that very port to this end,
+    // and TCP then connects the socket to itself.
     if stream.local_addr()? == stream.peer_addr()? {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
@@ -115,8 +117,8 @@ async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The error that says more about the peer, as opposed to this machine: someone who reads `connection refused` knows
-/// more than someone who reads that there is no IPv6 here.
+/// The error that says more about the peer, as opposed to this machine: someone who reads `connection
+/// refused` knows more than someone who reads that there is no IPv6 here.
 fn more_telling(one: io::Error, other: io::Error) -> io::Error {
     let rank = |error: &io::Error| match error.kind() {
         io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable => 0,
@@ -217,7 +219,8 @@ mod tests {
         assert_eq!(more_telling(refused(), no_ipv6()).kind(), io::ErrorKind::ConnectionRefused);
     }
 
-    /// A listener that leaves callers without an answer: its queue holds one connection, and that one is in it.
+    /// A listener that leaves callers without an answer: its queue holds one connection, and that one is in
+    /// it.
     struct Silent {
         listener: socket2::Socket,
         _first: std::net::TcpStream,

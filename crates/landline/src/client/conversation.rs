@@ -64,19 +64,22 @@ impl Client {
 
     /// Sends one message and returns the answer, without its delimiters.
     ///
-    /// The message goes out as it is; in `line` framing one that holds a line feed is therefore several to the server.
-    /// What the server says before the message is sent counts as the answer when the message could be sent, since
-    /// nothing tells the two apart. There is no time limit: wrap the call in [`tokio::time::timeout`].
+    /// The message goes out as it is; in `line` framing one that holds a line feed is therefore several to
+    /// the server. What the server says before the message is sent counts as the answer when the message
+    /// could be sent, since nothing tells the two apart. There is no time limit: wrap the call in
+    /// [`tokio::time::timeout`].
     ///
     /// # Errors
     /// [`is_lost`](Error::is_lost) when the connection was reset or closed before the answer was complete;
-    /// what came of it is in [`unfinished`](Self::unfinished). In `line` framing, what came before a close is the answer,
-    /// ended or not. [`is_framing`](Error::is_framing) when the answer is longer than the limit, or the message is
-    /// longer than its framing can say. After an error the client is of no use: connect again.
+    /// what came of it is in [`unfinished`](Self::unfinished). In `line` framing, what came before a close is
+    /// the answer, ended or not. [`is_framing`](Error::is_framing) when the answer is longer than the limit,
+    /// or the message is longer than its framing can say. After an error the client is of no use: connect
+    /// again.
     ///
     /// # Cancel safety
-    /// Not cancel safe: part of the message may be out. A client whose `ask` was dropped stays in order but every later
-    /// `ask` is an error, [`is_lost`](Error::is_lost): otherwise each would get the answer of the one before it.
+    /// Not cancel safe: part of the message may be out. A client whose `ask` was dropped stays in order but
+    /// every later `ask` is an error, [`is_lost`](Error::is_lost): otherwise each would get the answer of the
+    /// one before it.
     pub async fn ask(&mut self, message: &[u8]) -> Result<Bytes, Error> {
         if self.unanswered {
             let cause = "an earlier message has no answer yet, so this one could get the wrong one";
@@ -119,8 +122,8 @@ impl Client {
         Ok(bytes)
     }
 
-    /// Writes, and reads meanwhile: a server that answers a long message piece by piece takes no more of it while
-    /// nobody takes its answer.
+    /// Writes, and reads meanwhile: a server that answers a long message piece by piece takes no more of it
+    /// while nobody takes its answer.
     async fn send(&mut self, mut unsent: &[u8]) -> Result<(), Error> {
         let mut reading = true;
         while !unsent.is_empty() {

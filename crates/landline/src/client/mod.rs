@@ -1,7 +1,7 @@
 //! The other end: connect, ask, get answers.
 //!
-//! [`connect`] gives a bare stream by whichever address of a name answers first. [`Client`] holds a conversation over
-//! one: a message out, its answer back, cut out of the stream by a [`Framing`].
+//! [`connect`] gives a bare stream by whichever address of a name answers first. [`Client`] holds a
+//! conversation over one: a message out, its answer back, cut out of the stream by a [`Framing`].
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};
@@ -65,8 +65,8 @@ impl Options {
         }
     }
 
-    /// How messages are delimited, both ways. With [`Framing::Raw`] an answer is what one read brings, so it may be
-    /// a part of what the server meant, or more.
+    /// How messages are delimited, both ways. With [`Framing::Raw`] an answer is what one read brings, so it
+    /// may be a part of what the server meant, or more.
     pub fn framing(mut self, framing: Framing) -> Self {
         self.framing = framing;
         self
@@ -78,15 +78,15 @@ impl Options {
         self
     }
 
-    /// The longest answer, in bytes, delimiters not counted. It bounds the memory that a server can make this client
-    /// use; `raw` framing is bound by what arrives before a message is sent. The default is 1 MiB.
+    /// The longest answer, in bytes, delimiters not counted. It bounds the memory that a server can make this
+    /// client use; `raw` framing is bound by what arrives before a message is sent. The default is 1 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
         self.max_message = bytes;
         self
     }
 
-    /// How long [`connect`](Self::connect) may take, name lookup included; `None` leaves it to the operating system.
-    /// The default is 10 s.
+    /// How long [`connect`](Self::connect) may take, name lookup included; `None` leaves it to the operating
+    /// system. The default is 10 s.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.connect_timeout = timeout;
         self

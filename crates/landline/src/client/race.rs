@@ -1,4 +1,5 @@
-//! Which address is tried when: the order and the schedule of RFC 8305 ("happy eyeballs"), without I/O or clock.
+//! Which address is tried when: the order and the schedule of RFC 8305 ("happy eyeballs"), without I/O or
+//! clock.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;

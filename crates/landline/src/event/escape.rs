@@ -13,8 +13,8 @@ pub enum Charset {
 }
 
 impl Charset {
-    /// Whether a character may be shown as it is: it is printable, within the set, and does nothing to a terminal or to the order of what
-    /// stands around it.
+    /// Whether a character may be shown as it is: it is printable, within the set, and does nothing to a
+    /// terminal or to the order of what stands around it.
     pub fn shows(self, letter: char) -> bool {
         match letter {
             ' '..='~' => true,
@@ -32,8 +32,9 @@ impl Charset {
     }
 }
 
-/// Text that is safe to show on one line: control characters (C0, DEL, C1), characters that change the direction of writing,
-/// line and paragraph separators and what is not UTF-8 are escaped, and so are backslashes, so that nothing looks like an escape that is none.
+/// Text that is safe to show on one line: control characters (C0, DEL, C1), characters that change the
+/// direction of writing, line and paragraph separators and what is not UTF-8 are escaped, and so are
+/// backslashes, so that nothing looks like an escape that is none.
 pub fn escape(bytes: &[u8], charset: Charset) -> String {
     let mut line = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -60,7 +61,8 @@ fn escape_letter(letter: char, charset: Charset, line: &mut String) {
     };
 }
 
-/// Whether a character changes the direction or the line in which others are shown. (Joiners, which many scripts are written with, stay.)
+/// Whether a character changes the direction or the line in which others are shown. (Joiners, which many
+/// scripts are written with, stay.)
 fn steers(letter: char) -> bool {
     matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{206f}' | '\u{fff9}'..='\u{fffb}')
 }

@@ -2,27 +2,27 @@
 //!
 //! Serving never waits for it. When whoever reads the log does not keep up, lines are dropped and counted.
 
+mod line;
+mod second;
+
 use std::fmt;
-use std::fmt::Write as _;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
-use serde::Serialize;
 
-use super::{Charset, Direction, Event, Subscriber, escape};
+use self::line::Line;
+use self::second::Second;
+use super::{Charset, Direction, Event, Subscriber};
 
 /// How many lines may wait to be written; what comes beyond is dropped and counted.
 const QUEUE: usize = 4096;
 /// How much of one message is shown, in bytes.
 const MESSAGE_SHOWN: usize = 1024;
-/// How many connections in one second have lines of their own; the others are summed up at its end.
-const LINES_PER_SECOND: u32 = 20;
 /// How much is gathered before it is written although more is waiting, in bytes.
 const GATHER: usize = 64 << 10;
 
@@ -60,7 +60,8 @@ pub struct LogOptions {
     pub messages: bool,
 }
 
-/// A subscriber that writes one line per event. When many connections come and go within one second, most are summed up in one line at its end.
+/// A subscriber that writes one line per event. When many connections come and go within one second, most are
+/// summed up in one line at its end.
 pub struct Log {
     queue: SyncSender<Record>,
     messages: bool,
@@ -205,15 +206,7 @@ impl Writer {
     }
 
     fn line(&mut self, time: Timestamp, line: &Line<'_>) {
-        let line = match self.options.format {
-            LogFormat::Text => {
-                format!("{} {}", clock(time, self.options.time), line.text(self.options.charset))
-            }
-            // The fields are numbers and ASCII strings: they always have a JSON form.
-            LogFormat::Json => {
-                serde_json::to_string(&Timed { time: format!("{time:.3}"), line }).unwrap_or_default()
-            }
-        };
+        let line = line.written(time, self.options);
         self.gather(&line);
     }
 
@@ -231,130 +224,6 @@ impl Writer {
             self.dropped_said += lines;
         }
         self.gathered.clear();
-    }
-}
-
-fn clock(time: Timestamp, how: LogTime) -> String {
-    match how {
-        LogTime::Clock => time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string(),
-        LogTime::Timestamp => format!("{time:.3}"),
-    }
-}
-
-/// Whatever has a line.
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-enum Line<'a> {
-    Message {
-        id: u64,
-        #[serde(serialize_with = "direction_word")]
-        direction: Direction,
-        #[serde(serialize_with = "escaped")]
-        text: &'a [u8],
-        len: usize,
-    },
-    Summary {
-        connected: u32,
-        closed: u32,
-        refused: u32,
-        failed: u32,
-    },
-    Dropped {
-        count: u64,
-    },
-    /// Has a tag of its own.
-    #[serde(untagged)]
-    Event(&'a Event),
-}
-
-#[derive(Serialize)]
-struct Timed<'a> {
-    time: String,
-    #[serde(flatten)]
-    line: &'a Line<'a>,
-}
-
-impl Line<'_> {
-    fn text(&self, charset: Charset) -> String {
-        match self {
-            Line::Event(event) => event.line(charset),
-            Line::Message { id, direction, text, len } => {
-                let arrow = if *direction == Direction::In { '<' } else { '>' };
-                let mut line = format!("#{id} {arrow} {}", escape(text, charset));
-                if text.len() < *len {
-                    let _ = write!(line, " ... ({len} bytes)");
-                }
-                line
-            }
-            Line::Summary { connected, closed, refused, failed } => {
-                let kinds =
-                    [(connected, "connected"), (closed, "closed"), (refused, "refused"), (failed, "lost")];
-                let counts = kinds.into_iter().filter(|(count, _)| **count > 0);
-                let counts: Vec<String> =
-                    counts.map(|(count, what)| format!("{count} more {what}")).collect();
-                format!("{} in that second", counts.join(", "))
-            }
-            Line::Dropped { count } => format!("{} dropped", super::text::count(*count, "log line")),
-        }
-    }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn direction_word<S: serde::Serializer>(direction: &Direction, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(if *direction == Direction::In { "in" } else { "out" })
-}
-
-fn escaped<S: serde::Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&escape(bytes, Charset::Ascii))
-}
-
-/// The lines about single connections within one second.
-#[derive(Default)]
-struct Second {
-    /// When it began; none while there is nothing to count.
-    began: Option<Instant>,
-    shown: [u32; Self::KINDS],
-    unshown: [u32; Self::KINDS],
-}
-
-impl Second {
-    const KINDS: usize = 4;
-    const LENGTH: Duration = Duration::from_secs(1);
-
-    /// Whether an event is to have a line of its own; if not, it is counted.
-    fn shows(&mut self, event: &Event) -> bool {
-        let kind = match event {
-            Event::Connected { .. } => 0,
-            Event::Closed { .. } => 1,
-            Event::Refused { .. } => 2,
-            Event::AcceptFailed { .. } => 3,
-            _ => return true,
-        };
-        self.began.get_or_insert_with(Instant::now);
-        let shows = self.shown[kind] < LINES_PER_SECOND;
-        (if shows { &mut self.shown } else { &mut self.unshown })[kind] += 1;
-        shows
-    }
-
-    fn is_over(&self) -> bool {
-        self.began.is_some_and(|began| began.elapsed() >= Self::LENGTH)
-    }
-
-    /// Begins anew, and returns what had no line.
-    fn end(&mut self) -> Option<Line<'static>> {
-        let Self { unshown, .. } = std::mem::take(self);
-        let [connected, closed, refused, failed] = unshown;
-        (unshown != [0; Self::KINDS]).then_some(Line::Summary { connected, closed, refused, failed })
-    }
-
-    /// Waits for the next record, or until there is something to sum up.
-    fn wait_for(&self, records: &Receiver<Record>) -> Result<Record, RecvTimeoutError> {
-        match self.began {
-            Some(began) if self.unshown != [0; Self::KINDS] => {
-                records.recv_timeout(Self::LENGTH.saturating_sub(began.elapsed()))
-            }
-            _ => records.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! Everything that can happen, in one catalogue, and those who want to know.
 //!
-//! A new thing that can happen is a new [`Event`]; logs and metrics only subscribe. An event carries ids, addresses and sizes,
-//! never a peer's bytes. What peers say is shown only to a [`Subscriber`] that asks for it.
+//! A new thing that can happen is a new [`Event`]; logs and metrics only subscribe. An event carries ids,
+//! addresses and sizes, never a peer's bytes. What peers say is shown only to a [`Subscriber`] that asks for
+//! it.
 
 mod escape;
 #[cfg(feature = "log")]
@@ -66,7 +67,8 @@ pub enum Event {
         peer: PeerAddr,
         /// Why it ended.
         reason: CloseReason,
-        /// What the handler's error, the panic or the framing said, if that is why. It may quote the peer: [`escape`] it.
+        /// What the handler's error, the panic or the framing said, if that is why. It may quote the peer:
+        /// [`escape`] it.
         #[cfg_attr(
             feature = "log",
             serde(skip_serializing_if = "Option::is_none", serialize_with = "text::escaped")
@@ -153,7 +155,8 @@ pub enum Direction {
 
 /// Somebody who wants to know what happens.
 ///
-/// It is called on the thread on which it happened, within the accept loop among others: it must not wait for anything.
+/// It is called on the thread on which it happened, within the accept loop among others: it must not wait for
+/// anything.
 pub trait Subscriber: Send + Sync + 'static {
     /// Something happened.
     fn event(&self, event: &Event);
@@ -163,7 +166,8 @@ pub trait Subscriber: Send + Sync + 'static {
         false
     }
 
-    /// A message came in or a reply goes out, framing not included. These are the peer's bytes: [`escape`] them.
+    /// A message came in or a reply goes out, framing not included. These are the peer's bytes: [`escape`]
+    /// them.
     fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
         let _ = (id, direction, bytes);
     }

@@ -2,8 +2,8 @@
 
 use super::{Event, Subscriber};
 
-/// Hands every event to `tracing`, under the target `landline`, as text with the event's name: trouble as warnings, the rest as
-/// information, what concerns a single caller as debugging.
+/// Hands every event to `tracing`, under the target `landline`, as text with the event's name: trouble as
+/// warnings, the rest as information, what concerns a single caller as debugging.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tracing;
 

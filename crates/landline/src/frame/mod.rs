@@ -1,7 +1,7 @@
 //! How messages are delimited in a stream of bytes.
 //!
-//! Everything here is pure: it takes bytes and says where the messages are. It does no I/O, reads no
-//! clock, never awaits and never changes its input, so a test, a fuzzer or another driver can use it as it is.
+//! Everything here is pure: it takes bytes and says where the messages are. It does no I/O, reads no clock,
+//! never awaits and never changes its input, so a test, a fuzzer or another driver can use it as it is.
 
 mod length;
 mod line;
@@ -108,8 +108,8 @@ impl Decoder {
         Ok(cut)
     }
 
-    /// What is left in `input` at the end of the stream, after [`next`](Self::next) said there is no complete message:
-    /// a last message, or nothing.
+    /// What is left in `input` at the end of the stream, after [`next`](Self::next) said there is no complete
+    /// message: a last message, or nothing.
     ///
     /// # Errors
     /// [`FrameError::Truncated`] when the stream ended within a message.
@@ -136,8 +136,8 @@ impl Framing {
         }
     }
 
-    /// Completes an outgoing message: writes the prefix into the first [`prefix_len`](Self::prefix_len) bytes of
-    /// `message` and returns what has to follow it.
+    /// Completes an outgoing message: writes the prefix into the first [`prefix_len`](Self::prefix_len) bytes
+    /// of `message` and returns what has to follow it.
     ///
     /// # Errors
     /// [`FrameError::TooLong`] when the length can't be expressed.

@@ -17,10 +17,11 @@ use crate::sys::socket;
 
 /// How many callers are accepted in a row before others get their turn.
 const BATCH: usize = 64;
-/// After how many EINVAL in a row a listener counts as broken. A single one can come from a socket option that raced.
+/// After how many EINVAL in a row a listener counts as broken. A single one can come from a socket option
+/// that raced.
 const INVALID_MAX: u32 = 10;
-/// How long to wait when resources have run out, at least; up to as long again is added at random, so that several servers do not come
-/// back in step.
+/// How long to wait when resources have run out, at least; up to as long again is added at random, so that
+/// several servers do not come back in step.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// What an error of accept(2) means.
@@ -63,7 +64,8 @@ pub(crate) fn classify(error: &io::Error) -> Class {
     }
 }
 
-/// Accepts callers on one listener until the server drains. It returns only then, or when the listener is broken.
+/// Accepts callers on one listener until the server drains. It returns only then, or when the listener is
+/// broken.
 pub(crate) async fn accept_loop<H: Handler>(
     listener: AsyncFd<OwnedFd>,
     host: Rc<Host<H>>,
@@ -140,7 +142,8 @@ impl<H: Handler> Acceptor<H> {
     }
 }
 
-/// A descriptor that is held for the moment when there are no others: it is closed to accept a caller and tell them.
+/// A descriptor that is held for the moment when there are no others: it is closed to accept a caller and
+/// tell them.
 struct Reserve(Option<OwnedFd>);
 
 impl Reserve {
@@ -149,7 +152,8 @@ impl Reserve {
         Self(open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok())
     }
 
-    /// Refuses those who wait, a batch at most. Without a reserve, as when another thread got the descriptor, nobody.
+    /// Refuses those who wait, a batch at most. Without a reserve, as when another thread got the descriptor,
+    /// nobody.
     fn shed(&mut self, listener: &OwnedFd) -> u64 {
         let mut refused = 0;
         if self.0.take().is_some() {

@@ -11,12 +11,12 @@ pub const MAX_CONNECTIONS: usize = 10_000;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Config {
-    /// How many connections may be open at a time; the next caller is told `busy`. Default: none said, which is 10,000 or
-    /// what the descriptor limit holds, so that a server starts in any container. A number that was said and
-    /// can't be held is an error.
+    /// How many connections may be open at a time; the next caller is told `busy`. Default: none said, which
+    /// is 10,000 or what the descriptor limit holds, so that a server starts in any container. A number that
+    /// was said and can't be held is an error.
     pub max_connections: Option<usize>,
-    /// How long a connection may be silent between two messages. Default: for ever, because a person at a prompt
-    /// thinks; dead peers are found by keepalive.
+    /// How long a connection may be silent between two messages. Default: for ever, because a person at a
+    /// prompt thinks; dead peers are found by keepalive.
     pub idle_timeout: Option<Duration>,
     /// How long a message may stay unfinished, from its first byte. Default: 30 s: a peer that sends a
     /// byte now and then holds a buffer and a slot. Too short cuts callers on slow links.
@@ -24,8 +24,8 @@ pub struct Config {
     /// How long replies may wait while the peer takes nothing. Default: 30 s: what waits is memory.
     /// Too short cuts callers whose link fails for a moment.
     pub write_timeout: Option<Duration>,
-    /// The longest message, in bytes, delimiters not counted; `raw` has no messages to be too long. Default: 1 MiB: it
-    /// bounds what one peer can make the server hold.
+    /// The longest message, in bytes, delimiters not counted; `raw` has no messages to be too long. Default:
+    /// 1 MiB: it bounds what one peer can make the server hold.
     pub max_message: usize,
     /// How many bytes of replies are gathered before they are sent, and how many bytes may be queued to be
     /// pushed. While replies wait nothing more is read. Default: 256 KiB. One answer may exceed it by its own
@@ -34,8 +34,8 @@ pub struct Config {
     /// How long a drain waits for unfinished messages and running handlers. Default: 10 s, what supervisors
     /// allow between asking and killing.
     pub drain_timeout: Duration,
-    /// How many connections may wait to be accepted. Default: 4096, the kernel's own cap on most systems; it lowers more to its
-    /// `net.core.somaxconn`.
+    /// How many connections may wait to be accepted. Default: 4096, the kernel's own cap on most systems; it
+    /// lowers more to its `net.core.somaxconn`.
     pub backlog: u32,
     /// How long a connection may be silent before the kernel asks whether the peer is alive. Default: 60 s.
     pub keepalive_idle: Duration,

@@ -18,11 +18,13 @@ use super::peer::Peer;
 use super::table::{Phase, Table};
 use crate::event::Subscriber;
 
-/// One accepted stream, from accept to close: bytes in and bytes out, through [`AsyncRead`] and [`AsyncWrite`].
+/// One accepted stream, from accept to close: bytes in and bytes out, through [`AsyncRead`] and
+/// [`AsyncWrite`].
 ///
-/// It never leaves the thread it lives on. While a read waits the connection counts as idle, and while a write waits, as sending: the time
-/// limits of the server hold. When the handler is done with it, landline ends the stream properly: our side first, then
-/// what the peer still sends is read away for a moment, so that the last bytes are not lost to a reset.
+/// It never leaves the thread it lives on. While a read waits the connection counts as idle, and while a
+/// write waits, as sending: the time limits of the server hold. When the handler is done with it, landline
+/// ends the stream properly: our side first, then what the peer still sends is read away for a moment, so
+/// that the last bytes are not lost to a reset.
 pub struct Connection {
     link: Rc<Link>,
 }
@@ -32,8 +34,8 @@ impl Connection {
         Self { link }
     }
 
-    /// A connection over any stream, without a server: with the default limits on sizes and none on time. For tests, see also
-    /// [`testing`](crate::testing).
+    /// A connection over any stream, without a server: with the default limits on sizes and none on time. For
+    /// tests, see also [`testing`](crate::testing).
     ///
     /// # Errors
     /// When there is no memory for its slot.
@@ -72,8 +74,8 @@ impl Connection {
         self.link.local_addr()
     }
 
-    /// Completes when the server drains: finish what was begun, then return. Whoever has not returned by the deadline is cut.
-    /// Cancel-safe, and independent of the connection's lifetime.
+    /// Completes when the server drains: finish what was begun, then return. Whoever has not returned by the
+    /// deadline is cut. Cancel-safe, and independent of the connection's lifetime.
     pub fn draining(&self) -> WaitForDrain {
         WaitForDrain(Box::pin(self.link.local().drain.clone().cancelled_owned()))
     }

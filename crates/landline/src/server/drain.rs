@@ -55,7 +55,8 @@ impl Watch {
         self.draining.store(true, Relaxed);
     }
 
-    /// The report, with those who were told to end and did not: a handler that computes without a pause can't be stopped.
+    /// The report, with those who were told to end and did not: a handler that computes without a pause can't
+    /// be stopped.
     pub(crate) fn report(&self, table: &Table, took: Duration) -> DrainReport {
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stuck = table.live().map(|slot| CutConnection {

@@ -59,7 +59,8 @@ pub(crate) async fn drive<H: Handler>(handler: &H, link: Rc<Link>) {
 
 fn settle(link: &Link, outcome: Outcome) {
     match outcome {
-        // The connection's own failure, passed on by the handler: it is known already, and its words add nothing.
+        // The connection's own failure, passed on by the handler: it is known already, and its words add
+        // nothing.
         Err(error) if error.is::<io::Error>() && link.reason().is_some() => {}
         Err(error) => link.settle_with(CloseReason::HandlerFailed, error.to_string()),
         Ok(()) if link.peer_has_ended() => link.settle(CloseReason::PeerClosed),
@@ -68,14 +69,15 @@ fn settle(link: &Link, outcome: Outcome) {
     }
 }
 
-/// Polls a future until it is done, panics, or the connection is ordered to end. (It borrows the future: one that is passed by value is
-/// kept twice.)
+/// Polls a future until it is done, panics, or the connection is ordered to end. (It borrows the future: one
+/// that is passed by value is kept twice.)
 fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Output = Ended<F::Output>> {
     poll_fn(move |cx| {
         if let Some(reason) = link.orders(cx) {
             return Poll::Ready(Ended::Ordered(reason));
         }
-        // What the handler shares with other connections is its own to keep consistent; ours is not touched half-way by its code.
+        // What the handler shares with other connections is its own to keep consistent; ours is not touched
+        // half-way by its code.
         match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
@@ -84,8 +86,8 @@ fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Out
     })
 }
 
-/// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread input would be a
-/// reset, which can destroy the last reply on its way.
+/// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread
+/// input would be a reset, which can destroy the last reply on its way.
 async fn linger(link: &Link) {
     if poll_fn(|cx| link.poll_shutdown(cx)).await.is_err() {
         return;

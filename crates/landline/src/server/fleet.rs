@@ -20,7 +20,8 @@ use crate::close::CloseReason;
 use crate::error::{Error, Kind};
 use crate::event::Event;
 
-/// How long threads have to end once every connection was told to. One that is in the middle of a computation may not.
+/// How long threads have to end once every connection was told to. One that is in the middle of a computation
+/// may not.
 const CUT_GRACE: Duration = Duration::from_secs(1);
 
 /// The threads of one server.
@@ -79,8 +80,8 @@ impl Fleet {
         Error::io(Kind::Serve, "cannot go on serving", cause)
     }
 
-    /// Stops accepting, lets connections end at their next message boundary, cuts what is left at the deadline or when
-    /// `hurry` completes, and reports.
+    /// Stops accepting, lets connections end at their next message boundary, cuts what is left at the
+    /// deadline or when `hurry` completes, and reports.
     pub(crate) async fn drain(mut self, hurry: impl Future<Output = ()>) -> DrainReport {
         let started = self.begin_end();
         self.stage.send_replace(Stage::Draining);
@@ -130,8 +131,8 @@ impl Fleet {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
-        // Threads that are still there are told by the end of the channel that nobody wants them any more; those that ended are joined, so
-        // that their sockets are closed for sure.
+        // Threads that are still there are told by the end of the channel that nobody wants them any more;
+        // those that ended are joined, so that their sockets are closed for sure.
         for thread in self.running.drain(..).filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }

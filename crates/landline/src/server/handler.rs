@@ -9,7 +9,8 @@ use crate::error::Outcome;
 
 /// Code that owns one whole connection. One handler serves all connections, on every thread.
 ///
-/// Its futures stay on one thread, so they need not be `Send`: plain async closures with captures are handlers.
+/// Its futures stay on one thread, so they need not be `Send`: plain async closures with captures are
+/// handlers.
 ///
 /// ```
 /// use landline::{Connection, Handler};
@@ -24,8 +25,8 @@ use crate::error::Outcome;
 /// ```
 pub trait Handler: Send + Sync + 'static {
     /// Serves one connection until it is done with it. An error ends the connection with
-    /// [`HandlerFailed`](crate::CloseReason::HandlerFailed) and is reported in the event. The future is dropped where it stands when a time
-    /// limit is passed or a drain is over.
+    /// [`HandlerFailed`](crate::CloseReason::HandlerFailed) and is reported in the event. The future is
+    /// dropped where it stands when a time limit is passed or a drain is over.
     fn handle(&self, conn: Connection) -> impl Future<Output = Outcome>;
 }
 

@@ -21,7 +21,8 @@ use super::table::Admitted;
 use crate::event::{Event, PeerAddr, Refusal};
 use crate::sys::socket;
 
-/// How many refused callers each thread sees off properly at a time, in the way [`REFUSAL_TIME`] says. Those beyond are told, and closed at once.
+/// How many refused callers each thread sees off properly at a time, in the way [`REFUSAL_TIME`] says. Those
+/// beyond are told, and closed at once.
 const REFUSALS_MAX: usize = 64;
 /// How long a refused caller has to read its line and end its side.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
@@ -94,8 +95,8 @@ impl Drop for Place {
     }
 }
 
-/// Which thread gets the next connection: the one that accepted it, as long as no other has clearly fewer. So threads stay balanced
-/// however long connections live, and most connections cross to no other thread.
+/// Which thread gets the next connection: the one that accepted it, as long as no other has clearly fewer. So
+/// threads stay balanced however long connections live, and most connections cross to no other thread.
 fn choose_thread(open: impl Iterator<Item = usize>, here: usize, open_here: usize) -> usize {
     let Some((least, open_least)) = open.enumerate().min_by_key(|(_, open)| *open) else {
         return here;

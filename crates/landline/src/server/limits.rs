@@ -6,7 +6,8 @@ use super::config::Config;
 use super::table::Phase;
 use crate::close::CloseReason;
 
-/// Whether a connection that has been in its phase since `since` has to end. Both times are milliseconds of one clock.
+/// Whether a connection that has been in its phase since `since` has to end. Both times are milliseconds of
+/// one clock.
 pub(crate) fn overdue(phase: Phase, since: u64, now: u64, config: &Config) -> Option<CloseReason> {
     let (limit, reason) = match phase {
         Phase::Idle => (config.idle_timeout?, CloseReason::IdleTimeout),

@@ -29,9 +29,11 @@ pub(crate) enum Stream {
     Other(Pin<Box<dyn Duplex>>),
 }
 
-/// One connection, from accept to close. Closing is dropping the last reference: the slot is cleared, the event is sent, the descriptor is closed.
+/// One connection, from accept to close. Closing is dropping the last reference: the slot is cleared, the
+/// event is sent, the descriptor is closed.
 pub(crate) struct Link {
-    /// Declared before the stream, so dropped before it: a slot is cleared before its descriptor can be another's.
+    /// Declared before the stream, so dropped before it: a slot is cleared before its descriptor can be
+    /// another's.
     seat: Seat,
     stream: RefCell<Stream>,
     local: Rc<Local>,

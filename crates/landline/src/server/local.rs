@@ -12,10 +12,10 @@ use slab::Slab;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use super::admission::OnceASecond;
 use super::config::Config;
 use super::limits;
 use super::link::Link;
+use super::seldom::OnceASecond;
 use super::table::Table;
 use crate::buffer::Pool;
 use crate::close::CloseReason;
@@ -155,7 +155,8 @@ impl Local {
         }
     }
 
-    /// Ends connections whose time is up, until it is dropped. Time limits are held to within two rounds, and never cut early.
+    /// Ends connections whose time is up, until it is dropped. Time limits are held to within two rounds, and
+    /// never cut early.
     pub(crate) async fn sweep(&self) {
         let every = limits::sweep_interval(&self.config, SWEEP_EVERY.0, SWEEP_EVERY.1);
         let mut rounds = tokio::time::interval(every);
@@ -163,7 +164,8 @@ impl Local {
         loop {
             rounds.tick().await;
             self.look_at_clock();
-            // What happened since the last round was stamped with that round's time, so everything is this much younger.
+            // What happened since the last round was stamped with that round's time, so everything is this
+            // much younger.
             let elapsed = self.now().saturating_sub(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
             self.for_each(|link| {
                 let slot = link.slot();

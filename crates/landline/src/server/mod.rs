@@ -16,6 +16,7 @@ mod local;
 mod peer;
 mod push;
 mod run;
+mod seldom;
 pub(crate) mod table;
 mod thread;
 
@@ -59,12 +60,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Listens on an address, at once: callers can connect from here on, and are served once the server runs. A name listens on each of
-    /// its addresses; `:PORT` on all of this machine, IPv6 and IPv4; port 0 on a free one.
+    /// Listens on an address, at once: callers can connect from here on, and are served once the server runs.
+    /// A name listens on each of its addresses; `:PORT` on all of this machine, IPv6 and IPv4; port 0 on a
+    /// free one.
     ///
     /// # Errors
-    /// [`is_config`](Error::is_config) for what is no address, [`is_resolve`](Error::is_resolve) for a name that nobody
-    /// knows, [`is_listen`](Error::is_listen) when the address can't be had.
+    /// [`is_config`](Error::is_config) for what is no address, [`is_resolve`](Error::is_resolve) for a name
+    /// that nobody knows, [`is_listen`](Error::is_listen) when the address can't be had.
     pub fn bind<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -92,7 +94,8 @@ impl Server {
         self
     }
 
-    /// What will serve the connections: a closure, a [`Handler`], or a service made into one by [`framed`](crate::framed).
+    /// What will serve the connections: a closure, a [`Handler`], or a service made into one by
+    /// [`framed`](crate::framed).
     pub fn serve<H: Handler>(self, handler: H) -> Serving<H> {
         Serving { server: self, handler }
     }
@@ -156,7 +159,8 @@ impl Server {
         self
     }
 
-    /// When the kernel asks whether a silent peer is alive, how often, and after how many unanswered questions it is not.
+    /// When the kernel asks whether a silent peer is alive, how often, and after how many unanswered
+    /// questions it is not.
     #[must_use]
     pub fn keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
         self.config.keepalive_idle = idle;

@@ -29,16 +29,17 @@ impl Peer {
         self.id
     }
 
-    /// Its address; an IPv4 address that came through an IPv6 socket is given as IPv4. `None` where there is none, as in tests.
+    /// Its address; an IPv4 address that came through an IPv6 socket is given as IPv4. `None` where there is
+    /// none, as in tests.
     pub fn addr(&self) -> Option<SocketAddr> {
         self.addr
     }
 
-    /// A handle to push messages to this peer, from any thread and at any time. Every call returns a handle to the same queue, which
-    /// holds up to `max_unsent` bytes.
+    /// A handle to push messages to this peer, from any thread and at any time. Every call returns a handle
+    /// to the same queue, which holds up to `max_unsent` bytes.
     ///
-    /// It is served by [`framed`](crate::framed), between two batches of replies. A handler of the first level writes to its
-    /// connection itself, and what is pushed to one is never sent.
+    /// It is served by [`framed`](crate::framed), between two batches of replies. A handler of the first
+    /// level writes to its connection itself, and what is pushed to one is never sent.
     pub fn sender(&self) -> Sender {
         let outbox = self.outbox.get_or_init(|| Outbox::new(self.framing.get(), self.max_unsent));
         Sender::new(Arc::clone(outbox))

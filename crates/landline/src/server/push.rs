@@ -84,8 +84,8 @@ impl Sender {
     /// Queues one message, framed as the connection's replies are (a line ends with LF). It never waits.
     ///
     /// # Errors
-    /// [`PushError::Full`] when `max_unsent` bytes would be queued, [`PushError::Closed`] when the connection has ended;
-    /// the message is not queued then, not even in part.
+    /// [`PushError::Full`] when `max_unsent` bytes would be queued, [`PushError::Closed`] when the connection
+    /// has ended; the message is not queued then, not even in part.
     pub fn send(&self, message: &[u8]) -> Result<(), PushError> {
         /// More than any framing adds to a message.
         const FRAME: usize = 4;

@@ -29,12 +29,12 @@ pub struct Serving<H> {
 }
 
 impl<H: Handler> Serving<H> {
-    /// Serves until a signal ends it, on threads of its own. SIGINT, SIGTERM and SIGHUP drain, the second of them cuts; SIGINT and SIGHUP are
-    /// left alone if they were ignored at the start, as under `nohup`.
+    /// Serves until a signal ends it, on threads of its own. SIGINT, SIGTERM and SIGHUP drain, the second of
+    /// them cuts; SIGINT and SIGHUP are left alone if they were ignored at the start, as under `nohup`.
     ///
     /// # Errors
-    /// [`is_config`](Error::is_config) when `max_connections` can't be held, and otherwise when threads can't start or
-    /// a listener breaks.
+    /// [`is_config`](Error::is_config) when `max_connections` can't be held, and otherwise when threads can't
+    /// start or a listener breaks.
     pub fn run(self) -> Result<DrainReport, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::io(Kind::Serve, "cannot start", error))?;
@@ -50,8 +50,8 @@ impl<H: Handler> Serving<H> {
         })
     }
 
-    /// Serves on threads of its own, from within a program that goes on; no signal is handled. Dropping what it returns cuts every
-    /// connection.
+    /// Serves on threads of its own, from within a program that goes on; no signal is handled. Dropping what
+    /// it returns cuts every connection.
     ///
     /// # Errors
     /// As [`run`](Self::run).
@@ -175,8 +175,8 @@ impl Running {
         self.fleet.failure().await
     }
 
-    /// Drains: stops accepting, lets connections end at their next message boundary, cuts what is left after `drain_timeout`. Needs a
-    /// tokio runtime with time. If it is dropped half-way, every connection is cut.
+    /// Drains: stops accepting, lets connections end at their next message boundary, cuts what is left after
+    /// `drain_timeout`. Needs a tokio runtime with time. If it is dropped half-way, every connection is cut.
     pub async fn drain(self) -> DrainReport {
         self.fleet.drain(pending()).await
     }

@@ -1,8 +1,10 @@
-//! The connection table: one fixed-size slot of plain data for every connection, indexed by descriptor number.
+//! The connection table: one fixed-size slot of plain data for every connection, indexed by descriptor
+//! number.
 //!
-//! It holds the truth about every connection. Admission counts on it, drain reads it, and nothing in it is a pointer,
-//! so that it could lie in memory that outlives the process. A slot is written by the thread that owns the connection, between accept
-//! and close, and may be read by any: each field is an atomic, and a reader can see two fields of different moments.
+//! It holds the truth about every connection. Admission counts on it, drain reads it, and nothing in it is a
+//! pointer, so that it could lie in memory that outlives the process. A slot is written by the thread that
+//! owns the connection, between accept and close, and may be read by any: each field is an atomic, and a
+//! reader can see two fields of different moments.
 
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -137,7 +139,8 @@ impl Drop for Admitted {
     }
 }
 
-/// A connection's hold on its slot. Dropping it clears the slot; the descriptor must be closed only after that.
+/// A connection's hold on its slot. Dropping it clears the slot; the descriptor must be closed only after
+/// that.
 #[derive(Debug)]
 pub(crate) struct Seat {
     admitted: Admitted,

@@ -78,7 +78,8 @@ struct Conversation<'a, S: Service> {
     service: &'a S,
     session: S::Session,
     decoder: Decoder,
-    /// What has been read and not been answered; held only while there is some. Its bytes are never changed or moved in place.
+    /// What has been read and not been answered; held only while there is some. Its bytes are never changed
+    /// or moved in place.
     input: Option<Buffer>,
     /// How much of `input` is answered.
     consumed: usize,
@@ -153,7 +154,8 @@ impl<S: Service> Conversation<'_, S> {
         }
     }
 
-    /// A buffer to read into: the unfinished message, if there is one, with room behind it for at least as much again.
+    /// A buffer to read into: the unfinished message, if there is one, with room behind it for at least as
+    /// much again.
     fn claim(&mut self) -> Buffer {
         match self.input.take() {
             None => self.link().local().pool.take(READ_MAX),
@@ -173,7 +175,8 @@ impl<S: Service> Conversation<'_, S> {
         }
     }
 
-    /// Answers the complete messages of the input, as many as one batch of replies takes; false if there may be more.
+    /// Answers the complete messages of the input, as many as one batch of replies takes; false if there may
+    /// be more.
     async fn answer_batch(&mut self) -> Outcome<bool> {
         while let Some((body, ending)) = self.next_message()? {
             let message = self.input.as_deref().map_or(&[][..], |input| &input[body]);

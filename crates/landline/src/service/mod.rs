@@ -15,8 +15,9 @@ pub use reply::Reply;
 
 /// Code that answers one message. One service serves all connections, on every thread.
 ///
-/// Messages of one connection are answered in order, one at a time; all complete messages of what was read are answered
-/// before the replies go out together. A session stays on its thread, so neither it nor the futures need be `Send`.
+/// Messages of one connection are answered in order, one at a time; all complete messages of what was read
+/// are answered before the replies go out together. A session stays on its thread, so neither it nor the
+/// futures need be `Send`.
 pub trait Service: Send + Sync + 'static {
     /// What is kept for each connection; `()` when there is nothing.
     type Session: 'static;
@@ -24,13 +25,16 @@ pub trait Service: Send + Sync + 'static {
     /// A connection begins. It may greet, through `reply`; it may refuse, by an error or by [`Reply::close`].
     ///
     /// # Errors
-    /// An error ends the connection with [`HandlerFailed`](crate::CloseReason::HandlerFailed), after what was put into `reply` is sent.
+    /// An error ends the connection with [`HandlerFailed`](crate::CloseReason::HandlerFailed), after what was
+    /// put into `reply` is sent.
     fn open(&self, peer: &Peer, reply: &mut Reply) -> Outcome<Self::Session>;
 
-    /// Answers one message with any number of replies. The message is without its delimiters and is not changed by anybody.
+    /// Answers one message with any number of replies. The message is without its delimiters and is not
+    /// changed by anybody.
     ///
     /// # Errors
-    /// An error ends the connection as in [`open`](Self::open), after the replies to this and to earlier messages are sent.
+    /// An error ends the connection as in [`open`](Self::open), after the replies to this and to earlier
+    /// messages are sent.
     fn answer(
         &self,
         session: &mut Self::Session,
@@ -58,7 +62,8 @@ where
     FromClosure(answer)
 }
 
-/// A service from two closures: one that makes the session of a new connection, one that answers a message with it.
+/// A service from two closures: one that makes the session of a new connection, one that answers a message
+/// with it.
 ///
 /// ```
 /// use std::io::Write;

@@ -20,8 +20,9 @@ const FIRST_ROOM: usize = 4096;
 
 /// The replies to one batch of messages, gathered in order and sent together.
 ///
-/// [`send`](Self::send) adds a whole reply. `write!` and [`writer`](Self::writer) build one in pieces; it is complete when the
-/// service returns, or with the next `send` or `flush`. A service that adds nothing gives no answer.
+/// [`send`](Self::send) adds a whole reply. `write!` and [`writer`](Self::writer) build one in pieces; it is
+/// complete when the service returns, or with the next `send` or `flush`. A service that adds nothing gives
+/// no answer.
 pub struct Reply {
     link: Rc<Link>,
     framing: Framing,
@@ -58,7 +59,8 @@ impl Reply {
         self.complete();
     }
 
-    /// Adds one whole reply of `len` bytes. `fill` must write every one: what it finds there is an earlier user's.
+    /// Adds one whole reply of `len` bytes. `fill` must write every one: what it finds there is an earlier
+    /// user's.
     pub(super) fn send_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {
         self.complete();
         let out = self.begin();
@@ -73,8 +75,8 @@ impl Reply {
         self.begin()
     }
 
-    /// Sends what has been gathered so far, and waits until the peer has taken it: for long answers, so that a slow
-    /// peer slows the service down. Cancel-safe: what was not sent is sent later.
+    /// Sends what has been gathered so far, and waits until the peer has taken it: for long answers, so that
+    /// a slow peer slows the service down. Cancel-safe: what was not sent is sent later.
     ///
     /// # Errors
     /// When the connection is lost; return the error.

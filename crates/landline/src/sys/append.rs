@@ -10,8 +10,8 @@ use crate::buffer::Buffer;
 /// How much room an encoder is offered at least when a buffer is full, in bytes.
 const ROOM: usize = 64;
 
-// SAFETY: `chunk_mut` is exactly the room behind the filled part, and `advance_mut` moves the end of the filled
-// part within it; `extend_filled` panics rather than pass the capacity.
+// SAFETY: `chunk_mut` is exactly the room behind the filled part, and `advance_mut` moves the end of the
+// filled part within it; `extend_filled` panics rather than pass the capacity.
 unsafe impl BufMut for Buffer {
     fn remaining_mut(&self) -> usize {
         usize::MAX - self.len()

@@ -8,7 +8,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 pub(crate) fn raise_open_files() -> io::Result<usize> {
     let limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        // Some systems call their hard limit infinite and then refuse it: what was there before is good enough.
+        // Some systems call their hard limit infinite and then refuse it: what was there before is good
+        // enough.
         let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
         match setrlimit(Resource::Nofile, raised) {
             Ok(()) => return Ok(as_count(limit.maximum)),

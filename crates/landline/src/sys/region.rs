@@ -51,14 +51,16 @@ impl<T: Plain> Deref for Region<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the mapping holds `count` zeroed records, which is a valid value for each, and lives as long as self.
+        // SAFETY: the mapping holds `count` zeroed records, which is a valid value for each, and lives as
+        // long as self.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 }
 
 impl<T: Plain> Drop for Region<T> {
     fn drop(&mut self) {
-        // SAFETY: exactly what was mapped; no reference outlives self. It can't fail for a mapping that exists.
+        // SAFETY: exactly what was mapped; no reference outlives self. It can't fail for a mapping that
+        // exists.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.count * size_of::<T>()) };
     }
 }

@@ -1,6 +1,7 @@
 //! Which signals this process was told to ignore by whoever started it.
 
-/// Whether a signal is ignored, as `nohup` and a shell's background jobs arrange. It then stays so: that is what they asked for.
+/// Whether a signal is ignored, as `nohup` and a shell's background jobs arrange. It then stays so: that is
+/// what they asked for.
 pub(crate) fn is_ignored(signal: i32) -> bool {
     let ignored = std::fs::read_to_string("/proc/self/status").ok().and_then(|status| ignored_mask(&status));
     ignored.is_some_and(|mask| mask >> (signal - 1) & 1 == 1)

@@ -60,7 +60,8 @@ pub(crate) fn backlog_max() -> Option<usize> {
 /// A listener of its own for the calling thread's runtime: another descriptor of the same socket.
 pub(crate) fn register(listener: &Socket) -> io::Result<AsyncFd<OwnedFd>> {
     let descriptor = OwnedFd::from(listener.try_clone()?);
-    // SAFETY: an `OwnedFd` stands for the same open file until it is dropped, and the `AsyncFd` owns it until then.
+    // SAFETY: an `OwnedFd` stands for the same open file until it is dropped, and the `AsyncFd` owns it until
+    // then.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? })
 }
 
@@ -77,8 +78,8 @@ pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// Sends one short text, ends our side of the stream and reads away what the peer has sent so far, all without waiting.
-/// What can't be done now is left undone: this is for callers that are not let in.
+/// Sends one short text, ends our side of the stream and reads away what the peer has sent so far, all
+/// without waiting. What can't be done now is left undone: this is for callers that are not let in.
 pub(crate) fn dismiss(socket: &OwnedFd, text: &[u8]) {
     let _ = rustix::net::send(socket, text, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
     let _ = rustix::net::shutdown(socket, Shutdown::Write);

@@ -22,7 +22,8 @@ async fn timed(config: Config, caller: impl AsyncFnOnce(tokio::io::DuplexStream)
     (transcript, start.elapsed())
 }
 
-/// A limit is never early, and at most two rounds of the sweep late; a round is a tenth of the shortest limit.
+/// A limit is never early, and at most two rounds of the sweep late; a round is a tenth of the shortest
+/// limit.
 fn is_on_time(elapsed: Duration, limit: Duration) -> bool {
     elapsed >= limit && elapsed <= limit + limit / 5 + Duration::from_secs(1)
 }

@@ -1,4 +1,5 @@
-//! Servers and handlers as their users see them: over a duplex with paused time where that is enough, over loopback where it is not.
+//! Servers and handlers as their users see them: over a duplex with paused time where that is enough, over
+//! loopback where it is not.
 #![expect(clippy::unwrap_used, reason = "what a test can't go on without has failed it")]
 
 mod conversations;

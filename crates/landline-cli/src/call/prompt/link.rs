@@ -15,7 +15,8 @@ use crate::call::crlf::Crlf;
 use crate::call::show::Escaper;
 use crate::call::{REPLY_MAX, stdio};
 
-/// A line without an ending is shown when nothing has followed it for this long: it may be a prompt of the server's.
+/// A line without an ending is shown when nothing has followed it for this long: it may be a prompt of the
+/// server's.
 const LINE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// A line is also shown when it has grown this long, in bytes.
@@ -88,7 +89,8 @@ impl Link {
         }
     }
 
-    /// Whether everything typed so far is out: more is not taken before, so what waits is bounded by one line.
+    /// Whether everything typed so far is out: more is not taken before, so what waits is bounded by one
+    /// line.
     pub(super) fn takes_lines(&self) -> bool {
         self.unsent.is_empty()
     }
@@ -109,8 +111,8 @@ impl Link {
         Ok(())
     }
 
-    /// Sends what waits and shows what comes, until all is sent (`None`) or the connection ends. Cancel safe: nothing is
-    /// lost, and it goes on with the next call. The error is one of stdout.
+    /// Sends what waits and shows what comes, until all is sent (`None`) or the connection ends. Cancel safe:
+    /// nothing is lost, and it goes on with the next call. The error is one of stdout.
     pub(super) async fn drive(&mut self) -> io::Result<Option<End>> {
         loop {
             self.screen.room().await;

@@ -1,8 +1,9 @@
 //! The terminal, shared by the line editor and by what the server says.
 //!
-//! While a line is being edited only the editor's thread writes to the terminal: what is to be shown waits here, the
-//! editor is woken, and takes it as it redraws its prompt. So nothing is lost or shown out of order between a line that
-//! ends and the next that begins, which pushing text through the editor's own queue would not ensure.
+//! While a line is being edited only the editor's thread writes to the terminal: what is to be shown waits
+//! here, the editor is woken, and takes it as it redraws its prompt. So nothing is lost or shown out of order
+//! between a line that ends and the next that begins, which pushing text through the editor's own queue would
+//! not ensure.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -20,8 +21,8 @@ use crate::terminal;
 /// How much text may wait for the editor, in bytes, before reading from the server stops.
 const WAITING_MAX: usize = 256 * 1024;
 
-/// What wakes the editor: it redraws its line after printing this. It has to end in a line feed, or else one is added;
-/// one row up before it leaves the cursor where it was.
+/// What wakes the editor: it redraws its line after printing this. It has to end in a line feed, or else one
+/// is added; one row up before it leaves the cursor where it was.
 const WAKE: &str = "\x1b[A\n";
 
 #[derive(Debug)]
@@ -128,7 +129,8 @@ impl Screen {
         waiting
     }
 
-    /// How the editor is woken. The wake-up may block for as long as the editor is not reading, so it has a thread.
+    /// How the editor is woken. The wake-up may block for as long as the editor is not reading, so it has a
+    /// thread.
     pub(super) fn wake_by(&self, mut printer: impl ExternalPrinter + Send + 'static) {
         let (sender, wakes) = sync_channel(1);
         std::thread::spawn(move || while wakes.recv().is_ok() && printer.print(WAKE.to_owned()).is_ok() {});

@@ -4,9 +4,9 @@ use rustix::termios::{InputModes, LocalModes, OptionalActions, Termios, tcgetatt
 
 /// The terminal passes keys as they are pressed; dropping this puts it back as it was.
 ///
-/// The line editor does the same for as long as a line is being edited. Between two lines, too, a key has to stay that
-/// key: else a Ctrl-D in that moment would never reach the editor, and text would be shown twice. Ctrl-C stays a signal
-/// there, so that it ends a program that no longer reads keys.
+/// The line editor does the same for as long as a line is being edited. Between two lines, too, a key has to
+/// stay that key: else a Ctrl-D in that moment would never reach the editor, and text would be shown twice.
+/// Ctrl-C stays a signal there, so that it ends a program that no longer reads keys.
 #[derive(Debug)]
 pub(super) struct TerminalMode(Option<Termios>);
 
