@@ -17,6 +17,8 @@ use crate::sys::socket;
 
 /// How many callers are accepted in a row before others get their turn.
 const BATCH: usize = 64;
+/// How many batches are taken at most when the listener is about to close: a full backlog. Callers may go on calling.
+const LAST_BATCHES: usize = 4096 / BATCH;
 /// After how many EINVAL in a row a listener counts as broken. A single one can come from a socket option
 /// that raced.
 const INVALID_MAX: u32 = 10;
@@ -87,7 +89,11 @@ pub(crate) async fn accept_loop<H: Handler>(
         }
     }
     // Whoever called before the listener closes is taken; the close would reset them.
-    while let Pace::More = acceptor.accept_batch(listener.get_ref())? {}
+    for _ in 0..LAST_BATCHES {
+        if !matches!(acceptor.accept_batch(listener.get_ref())?, Pace::More) {
+            break;
+        }
+    }
     Ok(())
 }
 

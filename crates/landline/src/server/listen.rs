@@ -16,21 +16,37 @@ pub(crate) struct Listener {
     pub(crate) address: SocketAddr,
 }
 
+/// How often to look for a free port that is free on every address of a name.
+const PORT_TRIES: u32 = 16;
+
 /// Listens on every address that the text stands for, all with the same port.
 pub(crate) fn listen(address: &Address, backlog: u32) -> Result<Vec<Listener>, Error> {
+    let candidates = candidates(address)?;
+    let mut tries = 1;
+    loop {
+        match listen_on_all(address, &candidates, backlog) {
+            // Port 0 got one on the first address that is taken on another.
+            Err(error) if address.port() == 0 && error.is_address_in_use() && tries < PORT_TRIES => {
+                tries += 1;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+fn listen_on_all(address: &Address, candidates: &[SocketAddr], backlog: u32) -> Result<Vec<Listener>, Error> {
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
     let mut listeners: Vec<Listener> = Vec::new();
-    for mut candidate in candidates(address)? {
-        if let (0, Some(first)) = (candidate.port(), listeners.first()) {
-            candidate.set_port(first.address.port());
-        }
+    for &candidate in candidates {
+        let port = listeners.first().map_or(candidate.port(), |first| first.address.port());
+        let candidate = SocketAddr::new(candidate.ip(), port);
         match listen_on(candidate, address.host().is_none(), backlog) {
             Ok(listener) => listeners.push(listener),
             // A host may have no IPv6 although its name has: the other addresses will do.
             Err(error) if is_unavailable(&error) && address.host().is_none_or(|host| !is_ip(host)) => {}
             Err(error) => return Err(cannot_listen(&candidate.to_string(), error)),
         }
-        if address.host().is_none() {
+        if address.host().is_none() && !listeners.is_empty() {
             break;
         }
     }

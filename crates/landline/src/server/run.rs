@@ -50,7 +50,8 @@ impl<H: Handler> Serving<H> {
         })
     }
 
-    /// Serves on threads of its own, from within a program that goes on; no signal is handled. Dropping what
+    /// Serves on threads of its own, from within a program that goes on; no signal is handled. The
+    /// process's limit on open files is raised to its maximum. Dropping what
     /// it returns cuts every connection.
     ///
     /// # Errors

@@ -63,6 +63,7 @@ impl<H: Handler> Thread<H> {
         drop(listeners);
         let sweeper = Rc::clone(&local);
         let sweeping = tokio::task::spawn_local(async move { sweeper.sweep().await });
+        let mut abandoned = false;
         loop {
             if local.is_draining() && accepting.is_empty() && crew.open_on(index) == 0 {
                 sweeping.abort();
@@ -72,9 +73,10 @@ impl<H: Handler> Thread<H> {
                 Some(ended) = accepting.join_next() => ended.map_err(io::Error::other)??,
                 Some(arrival) = inbox.recv() => host.host(arrival),
                 () = host.departed.notified(), if local.is_draining() => {}
-                changed = stage.changed() => {
+                changed = stage.changed(), if !abandoned => {
                     // Whoever ran the server may be gone without a word.
-                    let stage = if changed.is_ok() { *stage.borrow_and_update() } else { Stage::Cut(CloseReason::Cut) };
+                    abandoned = changed.is_err();
+                    let stage = if abandoned { Stage::Cut(CloseReason::Cut) } else { *stage.borrow_and_update() };
                     obey(&local, stage);
                 }
             }

@@ -101,7 +101,11 @@ impl<S: Service> Conversation<'_, S> {
             }
             match poll_fn(|cx| self.poll_receive(cx)).await? {
                 Received::Bytes | Received::End => {}
-                Received::Pushed(bytes) => self.reply.append_framed(&bytes),
+                Received::Pushed(bytes) => {
+                    // Being told something is no silence.
+                    self.link().enter(Phase::Answering);
+                    self.reply.append_framed(&bytes);
+                }
                 Received::Drain => {
                     self.link().settle(CloseReason::Drained);
                     return Ok(());

@@ -82,7 +82,10 @@ impl Reply {
     /// When the connection is lost; return the error.
     pub async fn flush(&mut self) -> io::Result<()> {
         self.complete();
-        self.deliver().await
+        self.deliver().await?;
+        // The peer has taken everything: from here on it is the service that takes its time.
+        self.link.enter(Phase::Answering);
+        Ok(())
     }
 
     /// Ends the connection once the replies are sent; messages that came after this one are not answered.

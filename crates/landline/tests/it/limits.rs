@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use landline::testing::{Transcript, converse_with};
-use landline::{CloseReason, Config, Connection, Echo, Framing, Outcome, Reply, Upper, framed, service};
+use landline::{
+    CloseReason, Config, Connection, Echo, Framing, Outcome, Peer, Reply, Upper, framed, service, session,
+};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep};
 
@@ -181,6 +183,49 @@ async fn without_limits_nothing_is_ever_cut() {
         caller.write_all(b" and half\n").await.unwrap();
         let mut heard = [0; 14];
         caller.read_exact(&mut heard).await.unwrap();
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_thinks_after_a_slow_flush_is_not_taken_for_a_slow_reader() {
+    let config = limited(|config| config.write_timeout = Some(LIMIT));
+    let thinker = service(async |_: &[u8], reply: &mut Reply| {
+        reply.send(&vec![b'x'; 200_000]);
+        reply.flush().await?;
+        sleep(LIMIT * 10).await;
+        reply.send(b"thought");
+        Ok(())
+    });
+    let transcript = converse_with(config, framed(Framing::Line, thinker), async |mut caller| {
+        caller.write_all(b"go\n").await.unwrap();
+        sleep(LIMIT / 2).await;
+        let mut heard = vec![0; 200_001 + 8];
+        caller.read_exact(&mut heard).await.unwrap();
+        assert_eq!(&heard[200_001..], b"thought\n");
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::PeerClosed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_who_only_listens_is_not_idle_while_something_is_pushed_to_it() {
+    let config = limited(|config| config.idle_timeout = Some(LIMIT));
+    let (senders, found) = std::sync::mpsc::sync_channel(1);
+    let listening = session(
+        move |peer: &Peer, _: &mut Reply| Ok(senders.send(peer.sender())?),
+        async |(): &mut (), _: &[u8], _: &mut Reply| Ok(()),
+    );
+    let transcript = converse_with(config, framed(Framing::Line, listening), async |mut caller| {
+        tokio::task::yield_now().await;
+        let sender = found.recv().unwrap();
+        let mut heard = [0; 5];
+        for _ in 0..10 {
+            sleep(LIMIT * 3 / 5).await;
+            sender.send(b"news").unwrap();
+            caller.read_exact(&mut heard).await.unwrap();
+        }
     })
     .await;
     assert_eq!(transcript.reason(), CloseReason::PeerClosed);
