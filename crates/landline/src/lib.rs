@@ -77,3 +77,8 @@ pub use server::{
     Running, Sender, Server, Serving, WaitForDrain,
 };
 pub use service::{Echo, Framed, Reply, Service, Upper, framed, service, session};
+
+/// What the README shows compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
