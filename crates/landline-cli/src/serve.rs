@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline::error::Error;
-use landline::{AnyHandler, DrainReport, Echo, Server, Upper, framed};
+use landline::{DrainReport, Echo, Server, Upper, framed};
 
 use crate::args::{ServeArgs, ServiceName};
 use crate::exit::{Exit, Failure};
@@ -26,7 +26,12 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let console = console.map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
     })?;
-    let done = configure(server, args).events(Arc::clone(&console)).serve(handler(args)).run();
+    let server = configure(server, args).events(Arc::clone(&console));
+    // Chosen here and not within a connection: a handler behind a pointer costs each of them an allocation.
+    let done = match args.service {
+        ServiceName::Upper => server.serve(framed(args.framing, Upper)).run(),
+        ServiceName::Echo => server.serve(framed(args.framing, Echo)).run(),
+    };
     if let Ok(report) = &done {
         console.report(report);
     }
@@ -48,13 +53,6 @@ fn configure(server: Server, args: &ServeArgs) -> Server {
     match args.threads {
         Some(threads) => server.threads(threads.get()),
         None => server,
-    }
-}
-
-fn handler(args: &ServeArgs) -> AnyHandler {
-    match args.service {
-        ServiceName::Upper => AnyHandler::new(framed(args.framing, Upper)),
-        ServiceName::Echo => AnyHandler::new(framed(args.framing, Echo)),
     }
 }
 
