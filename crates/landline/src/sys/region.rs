@@ -19,6 +19,12 @@ pub(crate) unsafe trait Plain: Sync {}
 // SAFETY: a slot is made of atomic integers only.
 unsafe impl Plain for crate::server::table::Slot {}
 
+/// Untouched pages count for nothing, not even against what is promised.
+#[cfg(target_os = "linux")]
+const FLAGS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
+#[cfg(not(target_os = "linux"))]
+const FLAGS: MapFlags = MapFlags::PRIVATE;
+
 /// A fixed number of records in memory of their own. Pages that were never touched take up nothing.
 #[derive(Debug)]
 pub(crate) struct Region<T: Plain> {
@@ -38,9 +44,7 @@ impl<T: Plain> Region<T> {
         let bytes = count.checked_mul(size_of::<T>()).ok_or(io::ErrorKind::OutOfMemory)?;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
-        let start = unsafe {
-            mmap_anonymous(ptr::null_mut(), bytes, protection, MapFlags::PRIVATE | MapFlags::NORESERVE)?
-        };
+        let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, FLAGS)? };
         // A page is aligned for any record, and a mapping without MAP_FIXED is never at address 0.
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
         Ok(Self { start, count })

@@ -7,8 +7,9 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::ioctl::{Getter, ioctl};
-use rustix::net::{RecvFlags, SendFlags, Shutdown, SocketFlags};
+#[cfg(not(target_vendor = "apple"))]
+use rustix::net::SocketFlags;
+use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -67,10 +68,24 @@ pub(crate) fn register(listener: &Socket) -> io::Result<AsyncFd<OwnedFd>> {
 
 /// Accepts one connection: non-blocking, not inherited by child processes.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (socket, peer) = accept_set_up(listener)?;
+    Ok((socket, peer.map(canonical)))
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn accept_set_up(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (socket, peer) = rustix::net::acceptfrom_with(listener, flags)?;
-    let peer = peer.and_then(|address| SocketAddr::try_from(address).ok()).map(canonical);
-    Ok((socket, peer))
+    Ok((socket, peer.and_then(|address| SocketAddr::try_from(address).ok())))
+}
+
+/// There is no accept4(2) here: two steps more.
+#[cfg(target_vendor = "apple")]
+fn accept_set_up(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (socket, peer) = rustix::net::acceptfrom(listener)?;
+    rustix::io::ioctl_fioclex(&socket)?;
+    rustix::io::ioctl_fionbio(&socket, true)?;
+    Ok((socket, peer.and_then(|address| SocketAddr::try_from(address).ok())))
 }
 
 /// An IPv4 address that came through an IPv6 socket, as what it is.
@@ -98,11 +113,19 @@ pub(crate) fn reset_on_close(socket: &impl AsFd) {
     let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
 }
 
-/// How many bytes the peer has not acknowledged yet.
+/// How many bytes the peer has not acknowledged yet. Our FIN counts as one.
+#[cfg(target_os = "linux")]
 pub(crate) fn unacknowledged(socket: &impl AsFd) -> io::Result<usize> {
+    use rustix::ioctl::{Getter, Opcode, ioctl};
     /// `TIOCOUTQ`, which for sockets is called `SIOCOUTQ`.
-    const OUTQ: rustix::ioctl::Opcode = 0x5411;
+    const OUTQ: Opcode = 0x5411;
     // SAFETY: this operation writes one C int through its argument, and that is what it is given.
     let bytes: i32 = unsafe { ioctl(socket, Getter::<OUTQ, i32>::new())? };
     Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
+/// How many bytes the peer has not acknowledged yet: not known here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn unacknowledged(_: &impl AsFd) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
 }
