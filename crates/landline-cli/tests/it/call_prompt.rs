@@ -5,47 +5,17 @@ use std::net::TcpListener;
 use std::process::Command;
 use std::sync::mpsc::sync_channel;
 
-use nix::sys::wait::WaitStatus;
-use rexpect::session::{PtySession, spawn_command};
-
 use crate::support::*;
+use crate::terminal::Terminal;
 
 const PROMPT: &str = ">>: ";
 
-/// The program on a terminal of its own, once it has connected and prompts.
-struct Terminal(PtySession);
-
 impl Terminal {
+    /// The program once it has connected and prompts.
     fn start(command: Command) -> Self {
-        let guard = u64::try_from(GUARD.as_millis()).unwrap();
-        let mut terminal = Self(spawn_command(command, Some(guard)).unwrap());
+        let mut terminal = Self::open(command);
         terminal.sees(PROMPT);
         terminal
-    }
-
-    /// Waits for `text`; returns what was seen before it.
-    fn sees(&mut self, text: &str) -> String {
-        // rexpect takes every byte for a character.
-        let bytes: String = text.bytes().map(char::from).collect();
-        self.0.exp_string(&bytes).unwrap_or_else(|error| panic!("waiting for {text:?}: {error}"))
-    }
-
-    fn types(&mut self, line: &str) {
-        self.0.send_line(line).unwrap();
-    }
-
-    fn presses_ctrl(&mut self, key: char) {
-        self.0.send_control(key).unwrap();
-        self.0.flush().unwrap();
-    }
-
-    /// Waits for the end; returns the exit code and what was seen before it.
-    fn ends(mut self) -> (i32, String) {
-        let seen = self.0.exp_eof().unwrap();
-        match self.0.process().wait().unwrap() {
-            WaitStatus::Exited(_, code) => (code, seen),
-            other => panic!("{other:?}"),
-        }
     }
 }
 
@@ -53,7 +23,7 @@ impl Terminal {
 fn a_typed_line_gets_its_reply_and_ctrl_d_ends_with_0() {
     let server = server(upper);
     let typed = server.typed();
-    let mut terminal = Terminal(spawn_command(landline(["call", &typed]), Some(30_000)).unwrap());
+    let mut terminal = Terminal::open(landline(["call", &typed]));
     terminal.sees(&format!("connected to {typed} in "));
     terminal.sees("ms · ↑ history · /help · Ctrl-D to finish");
     terminal.sees(PROMPT);
@@ -115,8 +85,7 @@ fn ctrl_c_clears_the_line_and_the_one_typed_after_it_is_sent_alone() {
         line
     });
     let mut terminal = Terminal::start(landline(["call", &server.typed()]));
-    terminal.0.send("never mind").unwrap();
-    terminal.0.flush().unwrap();
+    terminal.types_ahead("never mind");
     terminal.sees("never mind");
     terminal.presses_ctrl('c');
     terminal.sees(PROMPT);
@@ -151,7 +120,7 @@ fn without_a_utf8_locale_everything_shown_is_ascii() {
     });
     let mut command = landline(["call", &server.typed()]);
     command.env("LC_ALL", "C");
-    let mut terminal = Terminal(spawn_command(command, Some(30_000)).unwrap());
+    let mut terminal = Terminal::open(command);
     terminal.sees("ms - Up: history - /help - Ctrl-D to finish");
     terminal.sees(PROMPT);
     terminal.types("hello");
@@ -221,7 +190,7 @@ fn a_prompt_of_the_servers_own_is_shown_though_its_line_does_not_end() {
         stream.write_all(b"welcome\n").unwrap();
         line
     });
-    let mut terminal = Terminal(spawn_command(landline(["call", &server.typed()]), Some(30_000)).unwrap());
+    let mut terminal = Terminal::open(landline(["call", &server.typed()]));
     terminal.sees("login: ");
     terminal.types("joe");
     terminal.sees("welcome");
@@ -270,8 +239,7 @@ fn with_stdout_elsewhere_data_goes_there_as_it_is_and_the_prompt_stays_on_the_te
 fn what_is_typed_ahead_counts_even_ctrl_d_right_after_a_line() {
     let server = server(upper);
     let mut terminal = Terminal::start(landline(["call", &server.typed()]));
-    terminal.0.send("one\rtwo\r\x04").unwrap();
-    terminal.0.flush().unwrap();
+    terminal.types_ahead("one\rtwo\r\x04");
     let (code, seen) = terminal.ends();
     assert_eq!(code, 0);
     let [one, two] = ["ONE\r\n", "TWO\r\n"].map(|reply| seen.find(reply).expect(reply));

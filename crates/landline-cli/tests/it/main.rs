@@ -6,3 +6,4 @@ mod call_once;
 mod call_pipe;
 mod call_prompt;
 mod support;
+mod terminal;
