@@ -1,9 +1,11 @@
-//! The program, run as people run it, against servers as people write them.
+//! The program, run as people run it, against servers and callers as people write them.
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is how to fail, in helpers too")]
 
 mod call_once;
 mod call_pipe;
 mod call_prompt;
+mod serve_tutorial;
+mod serving;
 mod support;
 mod terminal;

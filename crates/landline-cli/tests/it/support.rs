@@ -13,7 +13,7 @@ pub(crate) const GUARD: Duration = Duration::from_secs(30);
 /// The program with `args`, in an environment that does not depend on who runs the tests.
 pub(crate) fn landline<const N: usize>(args: [&str; N]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_landline"));
-    for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "LC_CTYPE", "LANG"] {
+    for name in ["CARGO", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "LC_CTYPE", "LANG"] {
         command.env_remove(name);
     }
     command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm").args(args);
@@ -181,13 +181,25 @@ pub(crate) fn refusing() -> (socket2::Socket, String) {
     (socket, address)
 }
 
-fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+/// Whether a test can have what it needs. If not, it says by name that it is skipped, or fails where none may be.
+pub(crate) fn has(need: &str, is_there: bool) -> bool {
+    if is_there {
+        return true;
+    }
+    let test = thread::current().name().unwrap_or("a test").to_owned();
+    assert!(std::env::var_os("LANDLINE_TESTS").is_none_or(|tests| tests != "all"), "{test} needs {need}");
+    // Not with `eprintln!`: the test runner would keep it to itself.
+    let _ = writeln!(std::io::stderr(), "skipped: {test}: it needs {need}");
+    false
+}
+
+pub(crate) fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
     let (sender, done) = sync_channel(1);
     thread::spawn(move || sender.send(work()));
     done.recv_timeout(GUARD).ok()
 }
 
-fn kill(id: u32) {
+pub(crate) fn kill(id: u32) {
     let id = rustix::process::Pid::from_raw(i32::try_from(id).unwrap()).unwrap();
     rustix::process::kill_process(id, rustix::process::Signal::KILL).unwrap();
 }
