@@ -108,6 +108,10 @@ fn ctrl_c_with_an_idle_caller_ends_at_once_and_the_caller_sees_a_clean_end() {
     server.signal(Signal::INT);
     let ended = server.end();
     assert_eq!(ended.code, 0, "{ended:#?}");
+    // A farewell lasts a second; nobody has to be waited for, so there is none.
+    let report = ended.said.last().unwrap();
+    assert!(report.contains("stopped: 2 finished - "), "{report}");
+    assert!(report.ends_with("ms") || report.contains(" 0."), "{report}");
     caller.hears_out("");
     silent.hears_out("");
 }

@@ -89,10 +89,12 @@ fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Out
 /// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread
 /// input would be a reset, which can destroy the last reply on its way.
 async fn linger(link: &Link) {
+    // Asked before our side ends: its FIN would count as something that has not arrived.
+    let all_arrived = link.all_acknowledged();
     if poll_fn(|cx| link.poll_shutdown(cx)).await.is_err() {
         return;
     }
-    if link.reason() == Some(CloseReason::Drained) && link.all_acknowledged() {
+    if link.reason() == Some(CloseReason::Drained) && all_arrived {
         // Nothing of ours is on its way: nobody at a silent prompt is waited for.
         return;
     }
