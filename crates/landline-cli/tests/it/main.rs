@@ -5,6 +5,12 @@
 mod call_once;
 mod call_pipe;
 mod call_prompt;
+mod serve_full;
+mod serve_hostile;
+mod serve_log;
+mod serve_start;
+mod serve_stop;
+mod serve_terminal;
 mod serve_tutorial;
 mod serving;
 mod support;

@@ -16,7 +16,7 @@ fn a_second_caller_is_answered_while_the_first_is_connected() {
     second.asks("hello");
     first.asks("still there");
     drop((first, second));
-    server.stop().is_clean();
+    server.stop().in_order();
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_reset_in_mid_session_ends_neither_the_server_nor_anybody_elses_session() {
     other.asks("hello again");
     server.call().asks("next");
     drop(other);
-    server.stop().is_clean();
+    server.stop().in_order();
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn a_message_longer_than_any_buffer_comes_back_whole_and_the_next_answer_is_its_
         caller.asks("and this?");
     }
     drop(caller);
-    server.stop().is_clean();
+    server.stop().in_order();
 }
 
 #[test]
@@ -57,7 +57,7 @@ fn a_character_that_lies_across_byte_1024_comes_back_intact() {
         caller.asks(&format!("{}你好, grüß dich", "x".repeat(before)));
     }
     drop(caller);
-    server.stop().is_clean();
+    server.stop().in_order();
 }
 
 #[test]
@@ -79,16 +79,16 @@ fn it_starts_again_at_once_on_the_port_it_had_while_a_connection_is_in_time_wait
     // The server has closed first, so the wait is on its side.
     caller.hears_out("");
     drop(caller);
-    server.end().is_clean();
+    server.end().in_order();
     assert!(is_in_time_wait(address.port()));
 
     let server = start(address.port());
     assert_eq!(server.address, address);
     server.call().asks("hello again");
-    server.stop().is_clean();
+    server.stop().in_order();
 }
 
-/// Whether the kernel holds a connection in TIME_WAIT on a local port.
+/// Whether the kernel holds a connection in `TIME_WAIT` on a local port.
 fn is_in_time_wait(port: u16) -> bool {
     const TIME_WAIT: &str = "06";
     let table = fs::read_to_string("/proc/net/tcp").unwrap();
@@ -125,7 +125,7 @@ fn a_caller_that_ends_its_side_before_it_reads_gets_its_replies() {
         caller.half_closes();
         caller.hears_out(message.to_ascii_uppercase());
     }
-    server.stop().is_clean();
+    server.stop().in_order();
 }
 
 #[test]
@@ -136,5 +136,5 @@ fn the_pair_works_together() {
     let output = run(landline(["call", &port, "hello", &long, "grüße"]), Stdio::null());
     assert_eq!(code(&output), 0, "{}", text(&output.stderr));
     assert!(text(&output.stdout) == format!("HELLO\n{}\nGRüßE\n", long.to_ascii_uppercase()));
-    server.stop().is_clean();
+    server.stop().in_order();
 }

@@ -1,7 +1,7 @@
 //! `landline serve` as a child process, and the callers that the tests play: with blocking calls, as in the tutorials.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -165,7 +165,7 @@ impl Ended {
     }
 
     /// Checks that it stopped in order, with nobody cut.
-    pub(crate) fn is_clean(self) {
+    pub(crate) fn in_order(self) {
         assert_eq!(self.code, 0, "{self:#?}");
         assert!(self.printed.is_empty(), "{self:#?}");
     }
@@ -228,6 +228,13 @@ impl Caller {
     pub(crate) fn asks(&mut self, message: &str) {
         self.says(message);
         self.hears(message.to_ascii_uppercase());
+    }
+
+    pub(crate) fn hears_nothing_for(&mut self, time: Duration) {
+        self.0.set_read_timeout(Some(time)).unwrap();
+        let outcome = self.0.read(&mut [0]);
+        assert_eq!(outcome.map_err(|error| error.kind()), Err(ErrorKind::WouldBlock));
+        self.0.set_read_timeout(Some(GUARD)).unwrap();
     }
 
     pub(crate) fn half_closes(&self) {
