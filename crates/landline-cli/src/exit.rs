@@ -3,9 +3,16 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
 use landline::error::Error;
+
+/// How long the last words have to be read.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why the program ends with something other than 0. The numbers are an interface: scripts depend on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,14 +70,32 @@ impl Failure {
     }
 
     /// Says it on stderr; the result is for `main`.
-    pub(crate) fn report(&self) -> ExitCode {
+    ///
+    /// It is said by a thread of its own: stderr may be a full pipe that nobody reads, and the program has to end all the same.
+    pub(crate) fn report(self) -> ExitCode {
+        let code = ExitCode::from(self.exit as u8);
+        let (said, heard) = sync_channel(1);
+        let failure = Arc::new(self);
+        let speaker = Arc::clone(&failure);
+        let speaking = thread::Builder::new().spawn(move || {
+            speaker.say();
+            // After its patience, nobody listens any more.
+            let _ = said.send(());
+        });
+        match speaking {
+            Ok(_) => drop(heard.recv_timeout(PATIENCE)),
+            Err(_) => failure.say(),
+        }
+        code
+    }
+
+    fn say(&self) {
         let mut stderr = anstream::stderr().lock();
         // With stderr gone there is nobody to tell; the exit code still does.
         let _ = writeln!(stderr, "landline: {}: {}", paint(AnsiColor::Red, "error"), self.text);
         if let Some(hint) = &self.hint {
             let _ = writeln!(stderr, "  {}: {hint}", paint(AnsiColor::Cyan, "hint"));
         }
-        ExitCode::from(self.exit as u8)
     }
 }
 

@@ -69,6 +69,16 @@ fn a_log_that_nobody_reads_does_not_keep_it_from_ending() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_does_not_keep_a_failure_from_ending_it() {
+    let (server, _log) = unread(&["-v", "--framing", "line", "--drain-timeout", "10ms"]);
+    chatter(&server);
+    let mut stuck = server.call();
+    stuck.says("one\nhalf");
+    stuck.hears("ONE\n");
+    assert_eq!(server.stop().code, 11);
+}
+
+#[test]
 fn a_log_that_is_closed_or_broken_does_not_stop_serving() {
     let closed = Serving::start(by_shell("exec \"$@\" 2>&-", &["-v"]));
     let (broken, log) = unread(&["-v"]);
