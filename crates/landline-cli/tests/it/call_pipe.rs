@@ -20,6 +20,15 @@ fn a_server_that_answers_after_the_end_of_input_is_heard() {
 }
 
 #[test]
+fn without_a_server_it_says_so_and_exits_4() {
+    let (_socket, address) = refusing();
+    let output = run(landline(["call", &address]), given(b"hello\n"));
+    assert_eq!((code(&output), text(&output.stdout)), (4, String::new()));
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("cannot connect to {address}: connection refused\n  hint: ")), "{said}");
+}
+
+#[test]
 fn a_server_that_closes_ends_it_at_once_while_stdin_is_open() {
     let server = server(|mut stream| {
         read_line(&mut stream);

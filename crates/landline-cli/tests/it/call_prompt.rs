@@ -78,6 +78,29 @@ fn a_server_that_is_gone_for_good_is_told_in_words_and_the_prompt_stays() {
 }
 
 #[test]
+fn without_a_server_there_is_no_prompt_but_the_cause_a_remedy_and_exit_4() {
+    let (_socket, address) = refusing();
+    let (code, seen) = Terminal::open(landline(["call", &address])).ends();
+    assert_eq!(code, 4);
+    assert!(seen.contains(&format!(": cannot connect to {address}: connection refused")), "{seen:?}");
+    assert!(seen.contains("start a server with 'landline serve "), "{seen:?}");
+    assert!(!seen.contains(PROMPT), "{seen:?}");
+}
+
+#[test]
+fn a_server_that_goes_away_instead_of_answering_is_told_and_gives_no_empty_answer() {
+    let server = server(|mut stream| read_line(&mut stream));
+    let mut terminal = Terminal::start(landline(["call", &server.typed()]));
+    terminal.types("hello");
+    let before = terminal.sees("! server closed the connection; the next line opens a new one");
+    assert!(!before.contains("\n\r\n"), "no blank line for an answer: {before:?}");
+    terminal.sees(PROMPT);
+    terminal.presses_ctrl('d');
+    assert_eq!(terminal.ends().0, 0);
+    assert_eq!(server.end(), b"hello\n");
+}
+
+#[test]
 fn ctrl_c_clears_the_line_and_the_one_typed_after_it_is_sent_alone() {
     let server = server(|mut stream| {
         let line = read_line(&mut stream);
