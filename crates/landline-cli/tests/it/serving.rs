@@ -230,6 +230,14 @@ impl Caller {
         self.hears(message.to_ascii_uppercase());
     }
 
+    /// Whether it is let in and gets an answer. Whoever comes a moment too early is told `busy`, and may see a reset for
+    /// having spoken.
+    pub(crate) fn gets_an_answer(mut self) -> bool {
+        let mut heard = [0; 5];
+        let spoken = self.0.write_all(b"hello");
+        spoken.and_then(|()| self.0.read_exact(&mut heard)).is_ok() && heard == *b"HELLO"
+    }
+
     pub(crate) fn hears_nothing_for(&mut self, time: Duration) {
         self.0.set_read_timeout(Some(time)).unwrap();
         let outcome = self.0.read(&mut [0]);
