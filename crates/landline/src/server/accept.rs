@@ -66,37 +66,6 @@ pub(crate) fn classify(error: &io::Error) -> Class {
     }
 }
 
-/// Accepts callers on one listener until the server drains. It returns only then, or when the listener is
-/// broken.
-pub(crate) async fn accept_loop<H: Handler>(
-    listener: AsyncFd<OwnedFd>,
-    host: Rc<Host<H>>,
-) -> Result<(), io::Error> {
-    let mut acceptor = Acceptor { reserve: Reserve::new(), host, invalid: 0 };
-    let drain = acceptor.host.local().drain.clone();
-    loop {
-        tokio::select! {
-            biased;
-            () = drain.cancelled() => break,
-            ready = listener.readable() => {
-                let mut ready = ready?;
-                match acceptor.accept_batch(listener.get_ref())? {
-                    Pace::Empty => ready.clear_ready(),
-                    Pace::More => tokio::task::yield_now().await,
-                    Pace::Pause => tokio::time::sleep(pause()).await,
-                }
-            }
-        }
-    }
-    // Whoever called before the listener closes is taken; the close would reset them.
-    for _ in 0..LAST_BATCHES {
-        if !matches!(acceptor.accept_batch(listener.get_ref())?, Pace::More) {
-            break;
-        }
-    }
-    Ok(())
-}
-
 /// How to go on after some accepts.
 enum Pace {
     Empty,
@@ -104,13 +73,45 @@ enum Pace {
     Pause,
 }
 
-struct Acceptor<H: Handler> {
+/// The accept loop of one thread for one listener.
+pub(crate) struct Acceptor<H: Handler> {
     host: Rc<Host<H>>,
     reserve: Reserve,
     invalid: u32,
 }
 
 impl<H: Handler> Acceptor<H> {
+    /// Takes at once what it will need when there are no descriptors left.
+    pub(crate) fn new(host: Rc<Host<H>>) -> Self {
+        Self { host, reserve: Reserve::new(), invalid: 0 }
+    }
+
+    /// Accepts callers until the server drains. It returns only then, or when the listener is broken.
+    pub(crate) async fn run(mut self, listener: AsyncFd<OwnedFd>) -> io::Result<()> {
+        let drain = self.host.local().drain.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                ready = listener.readable() => {
+                    let mut ready = ready?;
+                    match self.accept_batch(listener.get_ref())? {
+                        Pace::Empty => ready.clear_ready(),
+                        Pace::More => tokio::task::yield_now().await,
+                        Pace::Pause => tokio::time::sleep(pause()).await,
+                    }
+                }
+            }
+        }
+        // Whoever called before the listener closes is taken; the close would reset them.
+        for _ in 0..LAST_BATCHES {
+            if !matches!(self.accept_batch(listener.get_ref())?, Pace::More) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn accept_batch(&mut self, listener: &OwnedFd) -> io::Result<Pace> {
         for _ in 0..BATCH {
             let error = match socket::accept(listener.as_fd()) {

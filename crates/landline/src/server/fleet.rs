@@ -3,6 +3,7 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts the threads; they serve from now on. `share.events` must be the watch.
+    /// Starts the threads and waits until each of them serves. `share.events` must be the watch.
     pub(crate) fn start<H: Handler>(
         share: &Share,
         watch: Arc<Watch>,
@@ -47,23 +48,31 @@ impl Fleet {
         let (crew, inboxes) = Crew::new(threads, admission);
         let (stage, stages) = watch::channel(Stage::Serving);
         let (ended, ends) = mpsc::channel(threads);
+        let (up, ups) = sync_channel(threads);
         let (handler, listeners) = (Arc::new(handler), Arc::new(listeners));
         let mut fleet = Self { share: share.clone(), watch, stage, ends, running: Vec::new(), alive: 0 };
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let common = Common { share: share.clone(), crew: Arc::clone(&crew), stage: stages.clone() };
             let (handler, listeners) = (Arc::clone(&handler), Arc::clone(&listeners));
             let thread = Thread { index, common, handler, listeners, inbox };
-            let ended = ended.clone();
+            let (ended, mut up) = (ended.clone(), Some(up.clone()));
             let body = move || {
-                let outcome = catch_unwind(AssertUnwindSafe(|| thread.run()));
+                let outcome = catch_unwind(AssertUnwindSafe(|| thread.run(&mut up)));
                 let outcome = outcome.unwrap_or_else(|_| Err(io::Error::other("the thread panicked")));
                 // There is room for each thread's end, and nobody to tell if nobody listens.
                 let _ = ended.try_send(outcome);
+                // Only now, so that whoever misses this thread finds out why.
+                drop(up);
             };
             let spawned = Builder::new().name(format!("landline-{index}")).spawn(body);
-            let spawned = spawned.map_err(|error| Error::io(Kind::Serve, "cannot start a thread", error))?;
-            fleet.running.push(spawned);
+            fleet.running.push(spawned.map_err(cannot_start)?);
             fleet.alive += 1;
+        }
+        drop(up);
+        // Each thread says that it is up, or ends without having said so.
+        if ups.iter().count() < threads {
+            let outcome = fleet.ends.try_recv().unwrap_or(Ok(()));
+            return Err(cannot_start(outcome.err().unwrap_or_else(|| io::Error::other("a thread ended"))));
         }
         Ok(fleet)
     }
@@ -127,6 +136,10 @@ impl Fleet {
             *alive -= 1;
         }
     }
+}
+
+fn cannot_start(cause: io::Error) -> Error {
+    Error::io(Kind::Serve, "cannot start a thread", cause)
 }
 
 impl Drop for Fleet {

@@ -3,13 +3,14 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use socket2::Socket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::accept::accept_loop;
+use super::accept::Acceptor;
 use super::handler::Handler;
 use super::host::{Arrival, Crew, Host};
 use super::local::{Local, Share};
@@ -44,25 +45,30 @@ pub(crate) struct Thread<H: Handler> {
 }
 
 impl<H: Handler> Thread<H> {
-    /// Serves until the server has drained or was cut, or a listener is broken.
-    pub(crate) fn run(self) -> io::Result<()> {
+    /// Serves until the server has drained or was cut, or a listener is broken. `up` is told, and let go of, once it has all it needs
+    /// to serve.
+    pub(crate) fn run(self, up: &mut Option<SyncSender<()>>) -> io::Result<()> {
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
-        runtime.block_on(self.serve())
+        runtime.block_on(self.serve(up))
     }
 
-    async fn serve(self) -> io::Result<()> {
+    async fn serve(self, up: &mut Option<SyncSender<()>>) -> io::Result<()> {
         let Self { index, common, handler, listeners, mut inbox } = self;
         let Common { share, crew, mut stage } = common;
         let local = Local::new(index, share);
         let host = Host::new(Rc::clone(&local), Arc::clone(&crew), handler);
         let mut accepting = JoinSet::new();
         for listener in &*listeners {
-            accepting.spawn_local(accept_loop(socket::register(listener)?, Rc::clone(&host)));
+            accepting.spawn_local(Acceptor::new(Rc::clone(&host)).run(socket::register(listener)?));
         }
         drop(listeners);
         let sweeper = Rc::clone(&local);
         let sweeping = tokio::task::spawn_local(async move { sweeper.sweep().await });
+        if let Some(up) = up.take() {
+            // Whoever started the server waits for it, or has given up.
+            let _ = up.send(());
+        }
         let mut abandoned = false;
         loop {
             if local.is_draining() && accepting.is_empty() && crew.open_on(index) == 0 {
