@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -109,7 +109,19 @@ impl Log {
     /// Waits until everything so far is written, `patience` at most; false if it was not.
     pub fn finish(&self, patience: Duration) -> bool {
         let (done, finished) = sync_channel(1);
-        self.queue.try_send(Record::Finish(done)).is_ok() && finished.recv_timeout(patience).is_ok()
+        match self.queue.try_send(Record::Finish(done)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(finish)) => {
+                let queue = self.queue.clone();
+                // Elsewhere, since waiting for room in the queue has no limit on time.
+                let waiting = thread::Builder::new().spawn(move || queue.send(finish));
+                if waiting.is_err() {
+                    return false;
+                }
+            }
+            Err(TrySendError::Disconnected(_)) => return false,
+        }
+        finished.recv_timeout(patience).is_ok()
     }
 
     fn put(&self, record: Record) {
@@ -160,6 +172,7 @@ impl Writer {
             });
             match record {
                 Ok(Record::Finish(done)) => {
+                    self.say_dropped();
                     self.sum_up();
                     self.write_out();
                     let _ = done.try_send(());
@@ -177,11 +190,7 @@ impl Writer {
     }
 
     fn record(&mut self, record: Record) {
-        let dropped = self.dropped.load(Relaxed);
-        if dropped > self.dropped_said {
-            let count = dropped - std::mem::replace(&mut self.dropped_said, dropped);
-            self.line(Timestamp::now(), &Line::Dropped { count });
-        }
+        self.say_dropped();
         match record {
             Record::Event(time, event) => {
                 if self.second.is_over() {
@@ -196,6 +205,14 @@ impl Writer {
             }
             Record::Plain(line) => self.gather(&line),
             Record::Finish(_) => {}
+        }
+    }
+
+    fn say_dropped(&mut self) {
+        let dropped = self.dropped.load(Relaxed);
+        if dropped > self.dropped_said {
+            let count = dropped - std::mem::replace(&mut self.dropped_said, dropped);
+            self.line(Timestamp::now(), &Line::Dropped { count });
         }
     }
 
@@ -322,5 +339,6 @@ mod tests {
         assert!(said <= 2 * QUEUE + GATHER / "a line\n".len() + 1, "{said} lines");
         assert!(!log.finish(Duration::from_millis(1)));
         drop(release);
+        assert!(log.finish(Duration::from_secs(10)), "a queue that was full is waited for");
     }
 }
