@@ -4,6 +4,13 @@ use rustix::process::Signal;
 
 use crate::serving::*;
 
+/// A caller who has said nothing: whoever was just answered can still count as in a message.
+fn idle(server: &mut Serving) -> Caller {
+    let caller = server.call();
+    server.says(&format!("{} connected", caller.name()));
+    caller
+}
+
 /// A caller whose message the server has the beginning of.
 fn in_mid_message(server: &Serving) -> Caller {
     let mut caller = server.call();
@@ -15,8 +22,7 @@ fn in_mid_message(server: &Serving) -> Caller {
 #[test]
 fn a_message_that_has_begun_is_waited_for_and_answered() {
     let mut server = serve(&["--framing", "line", "--drain-timeout", "1h"]);
-    let mut idle = server.call();
-    idle.asks("hello\n");
+    let mut idle = idle(&mut server);
     let mut busy = in_mid_message(&server);
     server.signal(Signal::TERM);
     let line = server.says("stopping: ");
@@ -90,8 +96,7 @@ fn a_new_caller_is_refused_while_the_server_waits_for_another() {
     // Each thread closes its own hold on the listener; with one, who is closed after it knows that it is gone.
     let mut server = serve(&["--framing", "line", "--drain-timeout", "1h", "--threads", "1"]);
     let mut busy = in_mid_message(&server);
-    let mut idle = server.call();
-    idle.asks("hello\n");
+    let mut idle = idle(&mut server);
     server.signal(Signal::TERM);
     server.says("stopping: 1 of 2");
     idle.hears_out("");
