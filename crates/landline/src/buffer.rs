@@ -36,9 +36,12 @@ impl Pool {
     }
 
     fn memory(&self, capacity: usize) -> Box<[u8]> {
-        let capacity = capacity.max(SMALLEST).next_power_of_two();
-        let unused = self.unused.get(size_class(capacity)).and_then(|unused| unused.borrow_mut().pop());
-        match unused {
+        let capacity = match capacity {
+            ..=LARGEST_KEPT => capacity.max(SMALLEST).next_power_of_two(),
+            // What is not kept has no size class to fit, and doubling would be felt.
+            _ => capacity,
+        };
+        match self.unused_of(capacity).and_then(|unused| unused.borrow_mut().pop()) {
             Some(bytes) => {
                 self.kept.set(self.kept.get() - bytes.len());
                 bytes
@@ -47,20 +50,20 @@ impl Pool {
         }
     }
 
+    /// The unused buffers of exactly this capacity; none for one that is not kept.
+    fn unused_of(&self, capacity: usize) -> Option<&RefCell<Vec<Box<[u8]>>>> {
+        (capacity <= LARGEST_KEPT).then(|| &self.unused[(capacity / SMALLEST).ilog2() as usize])
+    }
+
     fn give_back(&self, bytes: Box<[u8]>) {
         let kept = self.kept.get() + bytes.len();
-        if let Some(unused) = self.unused.get(size_class(bytes.len()))
+        if let Some(unused) = self.unused_of(bytes.len())
             && kept <= KEPT_MAX
         {
             self.kept.set(kept);
             unused.borrow_mut().push(bytes);
         }
     }
-}
-
-/// Which of a pool's lists buffers of this capacity are in; past the last for those that are not kept.
-fn size_class(capacity: usize) -> usize {
-    (capacity / SMALLEST).ilog2() as usize
 }
 
 /// Bytes that are filled from the front. Its memory goes back to the pool when it is dropped.
@@ -190,8 +193,9 @@ mod tests {
         let held: Vec<_> = (0..100).map(|_| pool.take(1 << 16)).collect();
         drop(held);
         assert!(pool.kept.get() <= KEPT_MAX);
-        drop(pool.take(LARGEST_KEPT * 4));
+        drop((pool.take(LARGEST_KEPT), pool.take(LARGEST_KEPT + 1)));
         assert!(pool.kept.get() <= KEPT_MAX);
+        assert_eq!(pool.take(LARGEST_KEPT + 1).capacity(), LARGEST_KEPT + 1);
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl CloseReason {
         }
     }
 
+    /// Whether it ended between two messages.
+    pub(crate) fn is_at_rest(self) -> bool {
+        matches!(self, Self::IdleTimeout | Self::Drained)
+    }
+
     pub(crate) fn farewell(self) -> Farewell {
         match self {
             Self::ServerClosed

@@ -23,6 +23,8 @@ use crate::error::Outcome;
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
 /// How much a farewell reads away, in bytes, before it gives up on a peer that goes on sending.
 const FAREWELL_BYTES: usize = 1 << 20;
+/// How often it asks whether the last bytes have arrived, when that is all it waits for.
+const ARRIVAL_CHECK: Duration = Duration::from_millis(10);
 /// How much it reads at a time, in bytes.
 const SCRAP: usize = 16 << 10;
 
@@ -86,19 +88,32 @@ fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Out
     })
 }
 
-/// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread
-/// input would be a reset, which can destroy the last reply on its way.
+/// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread input
+/// would be a reset, which can destroy the last reply on its way.
 async fn linger(link: &Link) {
     // Asked before our side ends: its FIN would count as something that has not arrived.
-    let all_arrived = link.all_acknowledged();
+    let arrived = link.all_acknowledged();
     if poll_fn(|cx| link.poll_shutdown(cx)).await.is_err() {
         return;
     }
-    if link.reason() == Some(CloseReason::Drained) && all_arrived {
-        // Nothing of ours is on its way: nobody at a silent prompt is waited for.
-        return;
+    let reading = read_away(&link.local().pool, |cx, buffer| link.poll_read(cx, buffer).map_ok(|_| ()));
+    if !link.reason().is_some_and(CloseReason::is_at_rest) {
+        return reading.await;
     }
-    read_away(&link.local().pool, |cx, buffer| link.poll_read(cx, buffer).map_ok(|_| ())).await;
+    // Nobody at a silent prompt is waited for: it is over as soon as nothing of ours is on its way.
+    if !arrived {
+        tokio::select! {
+            () = reading => {}
+            () = all_arrived(link) => {}
+        }
+    }
+}
+
+/// Completes when the peer has acknowledged everything, our FIN included.
+async fn all_arrived(link: &Link) {
+    while !link.all_acknowledged() {
+        tokio::time::sleep(ARRIVAL_CHECK).await;
+    }
 }
 
 /// Reads and forgets, until the peer ends its side or has sent too much.

@@ -19,6 +19,8 @@ use crate::server::{Connection, Handler};
 
 /// How much one read takes at most, in bytes. A message of `raw` is no longer than this.
 const READ_MAX: usize = 128 << 10;
+/// How much room a read has at least, in bytes: enough for what delimits a message.
+const READ_MIN: usize = 4 << 10;
 
 /// Makes a handler of a service: the one way from messages to connections.
 pub fn framed<S: Service>(framing: Framing, service: S) -> Framed<S> {
@@ -71,6 +73,13 @@ enum Received {
     End,
     /// The server drains, and this connection is between two messages.
     Drain,
+}
+
+/// How much room to read into behind a message of which `held` bytes have come: as much again, because a peer must
+/// send what it makes us hold, but no more than a message can still need; and room for a whole read while there is little.
+fn room(held: usize, max_message: usize) -> usize {
+    let missing = max_message.saturating_add(READ_MIN).saturating_sub(held);
+    held.min(missing).max(READ_MAX.saturating_sub(held)).max(READ_MIN)
 }
 
 /// One connection's messages and replies.
@@ -164,8 +173,8 @@ impl<S: Service> Conversation<'_, S> {
         match self.input.take() {
             None => self.link().local().pool.take(READ_MAX),
             Some(mut held) => {
-                // Grown by what has come, not by what was announced: a peer must send what it makes us hold.
-                held.reserve(READ_MAX.max(2 * held.len()) - held.len());
+                let max_message = self.link().local().config.max_message;
+                held.reserve(room(held.len(), max_message));
                 held
             }
         }
@@ -233,5 +242,21 @@ impl<S: Service> Conversation<'_, S> {
             FrameError::Truncated { .. } => CloseReason::MessageTruncated,
         });
         error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_grows_with_what_has_come_and_ends_where_no_message_can_reach() {
+        const MAX: usize = 1 << 20;
+        assert_eq!(room(1, MAX), READ_MAX - 1, "a whole read");
+        assert_eq!(room(200_000, MAX), 200_000, "as much again");
+        assert_eq!(room(MAX - 10, MAX), READ_MIN + 10, "what is missing");
+        assert_eq!(room(MAX + 10, MAX), READ_MIN);
+        assert_eq!(room(3, 5), READ_MAX - 3, "many short messages come at once");
+        assert_eq!(room(1 << 30, usize::MAX), 1 << 30);
     }
 }
