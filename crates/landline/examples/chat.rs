@@ -39,7 +39,10 @@ impl Drop for Seat {
 fn main() -> Outcome {
     let room = Room::default();
     let chat = session(
-        move |peer: &Peer, _: &mut Reply| Ok(room.enter(peer.id(), peer.sender())),
+        move |peer: &Peer, reply: &mut Reply| {
+            reply.send(format!("you are {}", peer.id()).as_bytes());
+            Ok(room.enter(peer.id(), peer.sender()))
+        },
         async |seat: &mut Seat, words: &[u8], _: &mut Reply| {
             seat.0.tell_others(seat.1, words);
             Ok(())

@@ -8,7 +8,7 @@ use landline::{Framing, Outcome, Peer, Reply, Server, framed, session};
 fn main() -> Outcome {
     let counter = session(
         |peer: &Peer, reply: &mut Reply| {
-            writeln!(reply, "you are caller {}", peer.id())?;
+            write!(reply, "you are caller {}", peer.id())?;
             Ok(0_u64)
         },
         async |count: &mut u64, message: &[u8], reply: &mut Reply| {

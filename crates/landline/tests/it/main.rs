@@ -4,6 +4,7 @@
 
 mod conversations;
 mod drain;
+mod examples;
 mod limits;
 mod push;
 mod serving;

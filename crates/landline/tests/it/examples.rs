@@ -1,0 +1,190 @@
+//! The examples as programs: started, talked to, and stopped the way a person would.
+
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Caller, PATIENCE};
+
+/// The program of an example: cargo builds it next to the directory of this test's program.
+fn program(name: &str) -> PathBuf {
+    let ours = std::env::current_exe().unwrap();
+    let profile = ours.parent().and_then(Path::parent).expect("it lies in target/PROFILE/deps");
+    let program = profile.join("examples").join(name);
+    let missing = "`cargo test` builds it, and so does `cargo build --examples`";
+    assert!(program.is_file(), "{} is not there; {missing}", program.display());
+    program
+}
+
+/// A running example. It is killed if the test ends before it does.
+struct Example {
+    child: Child,
+    /// What it prints, line by line; the end of it is the end of the program.
+    lines: Receiver<String>,
+}
+
+impl Example {
+    fn start(name: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program(name));
+        let mut child = command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = sync_channel(100);
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { child, lines }
+    }
+
+    /// Starts a server on a free port; the address is what it says.
+    fn serve(name: &str) -> (Self, SocketAddr) {
+        let example = Self::start(name, &["127.0.0.1:0"]);
+        let line = example.lines.recv_timeout(PATIENCE).expect("it says where it listens");
+        let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
+        (example, address.unwrap_or_else(|| panic!("no address: {line}")))
+    }
+
+    fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
+
+    /// Waits for the end, and returns what was printed until then.
+    fn end(mut self) -> (ExitStatus, Vec<String>) {
+        let mut printed = Vec::new();
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(line) => printed.push(line),
+                Err(end) => {
+                    assert_eq!(end, std::sync::mpsc::RecvTimeoutError::Disconnected, "it does not end");
+                    return (self.child.wait().unwrap(), printed);
+                }
+            }
+        }
+    }
+
+    /// Stops a server in order.
+    fn stop(self) {
+        self.terminate();
+        let (status, _) = self.end();
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // Both fail for one that has ended, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn every_example_is_run_here() {
+    let directory = Path::new(&std::env::var_os("CARGO_MANIFEST_DIR").unwrap()).join("examples");
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(include_str!("examples.rs").contains(&format!("\"{name}\"")), "nobody runs {name}");
+    }
+}
+
+#[test]
+fn upper_answers_in_upper_case() {
+    let (upper, address) = Example::serve("upper");
+    let mut caller = Caller::connect(address);
+    caller.say("hello\nworld\n");
+    caller.hear("HELLO\nWORLD\n");
+    upper.stop();
+    assert_eq!(caller.hear_out().unwrap(), "");
+}
+
+#[test]
+fn ask_prints_an_answer_to_each_of_its_messages() {
+    let (upper, address) = Example::serve("upper");
+    let (status, printed) = Example::start("ask", &[&address.to_string(), "hello", "a b"]).end();
+    assert!(status.success(), "{status}");
+    assert_eq!(printed, ["HELLO", "A B"]);
+    upper.stop();
+}
+
+#[test]
+fn counter_counts_for_each_caller_anew() {
+    let (counter, address) = Example::serve("counter");
+    for number in 1..=2 {
+        let mut caller = Caller::connect(address);
+        caller.hear(format!("you are caller {number}\n"));
+        caller.say("one\n\n");
+        caller.hear("1: 3 bytes\n2: 0 bytes\n");
+    }
+    counter.stop();
+}
+
+#[test]
+fn chat_passes_on_what_one_says_to_the_others() {
+    let (chat, address) = Example::serve("chat");
+    let mut first = Caller::connect(address);
+    first.hear("you are 1\n");
+    let mut second = Caller::connect(address);
+    second.hear("you are 2\n");
+    first.hear("2: (joined)\n");
+    first.say("hello\n");
+    second.hear("1: hello\n");
+    second.half_close();
+    first.hear("2: (left)\n");
+    assert_eq!(second.hear_out().unwrap(), "");
+    chat.stop();
+    assert_eq!(first.hear_out().unwrap(), "");
+}
+
+#[test]
+fn raw_ticks_until_it_is_stopped_and_says_so() {
+    let (raw, address) = Example::serve("raw");
+    let mut caller = Caller::connect(address);
+    caller.hear("tick 1\ntick 2\n");
+    raw.terminate();
+    let rest = caller.hear_out().unwrap();
+    assert!(rest.ends_with("the clock stops\n"), "{rest}");
+    drop(caller);
+    let (status, _) = raw.end();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn hosted_axum_answers_over_http_and_drains() {
+    let (hosted, address) = Example::serve("hosted_axum");
+    let mut caller = Caller::connect(address);
+    let mut request = || {
+        caller.say("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        hear_response(&mut caller)
+    };
+    for _ in 0..2 {
+        let (head, body) = request();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert_eq!(body, "hello over HTTP\n");
+    }
+    hosted.stop();
+    assert_eq!(caller.hear_out().unwrap(), "", "the connection that was kept alive ends in order");
+}
+
+/// Reads one response whose head says how long it is.
+fn hear_response(caller: &mut Caller) -> (String, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        caller.0.read_exact(&mut byte).unwrap();
+        head.extend(byte);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.to_lowercase().split_once("content-length: ").unwrap().1.to_owned();
+    let mut body = vec![0; length.split_once('\r').unwrap().0.parse().unwrap()];
+    caller.0.read_exact(&mut body).unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
