@@ -11,6 +11,8 @@ mod check;
 mod step;
 mod test;
 mod tools;
+#[cfg(target_os = "linux")]
+mod trial;
 
 use std::env;
 use std::ffi::OsString;
@@ -22,6 +24,7 @@ usage: cargo xtask TASK
 
   check           formatting, lints, documentation, dependencies; stops at the first failure
   test [-- ARGS]  every test of the workspace, skipping none; ARGS go to cargo test
+  trial [NAME]    a measurement of the real program, held to its bound; without a NAME, a list of them
   help            this text
 ";
 
@@ -32,6 +35,10 @@ type Outcome<T = ()> = Result<T, String>;
 enum Task {
     Check,
     Test(Vec<OsString>),
+    /// A trial by its name, or the list of them.
+    Trial(Option<OsString>),
+    /// A process that a trial starts from this program: not for people.
+    Part(Vec<OsString>),
     Help,
 }
 
@@ -39,6 +46,9 @@ fn main() -> ExitCode {
     let outcome = match parse(env::args_os().skip(1)) {
         Ok(Task::Check) => enter_workspace().and_then(|()| check::run()),
         Ok(Task::Test(extra)) => enter_workspace().and_then(|()| test::run(extra)),
+        Ok(Task::Trial(None)) => trial::list(),
+        Ok(Task::Trial(Some(name))) => enter_workspace().and_then(|()| trial::run(&name)),
+        Ok(Task::Part(words)) => trial::part(&words),
         Ok(Task::Help) => {
             print!("{USAGE}");
             Ok(())
@@ -67,6 +77,8 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
             return Ok(Task::Test(rest.split_off(1)));
         }
         Some("test") => Task::Test(Vec::new()),
+        Some("trial") if rest.len() < 2 => return Ok(Task::Trial(rest.pop())),
+        Some("part") => return Ok(Task::Part(rest)),
         Some("help" | "--help" | "-h") => Task::Help,
         _ => return Err(format!("no task is called {}", word.display())),
     };
@@ -92,6 +104,28 @@ fn workspace(manifest_dir: Option<OsString>) -> Outcome<PathBuf> {
     Ok(root.to_owned())
 }
 
+/// Trials read what only Linux tells about a process.
+#[cfg(not(target_os = "linux"))]
+mod trial {
+    use std::ffi::{OsStr, OsString};
+
+    use crate::Outcome;
+
+    const ELSEWHERE: &str = "trials need Linux";
+
+    pub(crate) fn list() -> Outcome {
+        Err(ELSEWHERE.to_owned())
+    }
+
+    pub(crate) fn run(_: &OsStr) -> Outcome {
+        Err(ELSEWHERE.to_owned())
+    }
+
+    pub(crate) fn part(_: &[OsString]) -> Outcome {
+        Err(ELSEWHERE.to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Task, parse, workspace};
@@ -112,6 +146,8 @@ mod tests {
     fn each_task_is_known_by_its_word() {
         assert_eq!(parsed("check"), Ok(Task::Check));
         assert_eq!(parsed("test"), Ok(Task::Test(vec![])));
+        assert_eq!(parsed("trial"), Ok(Task::Trial(None)));
+        assert_eq!(parsed("trial startup"), Ok(Task::Trial(Some("startup".into()))));
         assert_eq!(parsed("help"), Ok(Task::Help));
     }
 
@@ -123,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_unknown_word_a_stray_one_and_none_at_all_are_mistakes() {
-        for line in ["", "chekc", "check now", "test drain", "help me"] {
+        for line in ["", "chekc", "check now", "test drain", "trial spread now", "help me"] {
             assert!(parsed(line).is_err(), "{line:?}");
         }
     }

@@ -1,0 +1,95 @@
+//! `cargo xtask trial NAME`: measurements of the real program that anyone can repeat.
+//!
+//! Tests assert order, counts and states; what is measured in time, memory or system calls is a trial. Each
+//! builds the release program, runs it as `landline serve 0 --print-port`, says what it measured and what the
+//! bound is, and fails when a bound is missed.
+
+mod cpu;
+mod figures;
+mod idle_memory;
+mod load;
+mod proc;
+mod program;
+mod reference;
+mod refusals;
+mod report;
+mod shortage;
+mod spread;
+mod startup;
+mod syscalls;
+
+use std::ffi::{OsStr, OsString};
+use std::thread::available_parallelism;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::Outcome;
+use crate::step::Step;
+use report::Report;
+
+/// A measurement that has a name.
+struct Trial {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&mut Report) -> Outcome,
+}
+
+const TRIALS: &[Trial] = &[
+    Trial { name: "syscalls", about: "system calls for one message and its reply", run: syscalls::run },
+    Trial { name: "idle-memory", about: "memory for one more idle connection", run: idle_memory::run },
+    Trial { name: "startup", about: "time until it listens, and the size of the program", run: startup::run },
+    Trial { name: "spread", about: "how evenly long connections lie on the threads", run: spread::run },
+    Trial { name: "refusals", about: "what 10,000 refused callers leave behind", run: refusals::run },
+    Trial { name: "shortage", about: "how it behaves when descriptors run out", run: shortage::run },
+    Trial { name: "cpu", about: "CPU time for a reply, next to a bare epoll loop", run: cpu::run },
+];
+
+/// Says which trials there are.
+#[expect(clippy::unnecessary_wraps, reason = "it is a task like the others")]
+pub(crate) fn list() -> Outcome {
+    println!("usage: cargo xtask trial NAME\n");
+    for trial in TRIALS {
+        println!("  {:<12} {}", trial.name, trial.about);
+    }
+    Ok(())
+}
+
+/// Builds what is measured, measures, and judges.
+pub(crate) fn run(name: &OsStr) -> Outcome {
+    let trial = TRIALS.iter().find(|trial| trial.name == name);
+    let trial = trial.ok_or_else(|| format!("no trial is called {}", name.display()))?;
+    Step::new("cargo build --release").run()?;
+    Step::new("cargo build --release --package xtask").run()?;
+    raise_open_files()?;
+    println!("\n{}: {}\n{}", trial.name, trial.about, machine());
+    let mut report = Report::default();
+    (trial.run)(&mut report)?;
+    report.judge()
+}
+
+/// A process that a trial starts from this very program.
+pub(crate) fn part(words: &[OsString]) -> Outcome {
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    match words[..] {
+        [reference::PART] => reference::run(),
+        [load::PART, port, connections] => match (port.parse(), connections.parse()) {
+            (Ok(port), Ok(connections)) => load::run(port, connections),
+            _ => Err("a port and a number of connections".to_owned()),
+        },
+        _ => Err("no such part".to_owned()),
+    }
+}
+
+/// Raises the soft limit on open files to the hard one, here and in what is started from here.
+fn raise_open_files() -> Outcome {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+        .map_err(|error| format!("cannot raise the limit on open files: {error}"))
+}
+
+/// What was measured on, for whoever compares.
+fn machine() -> String {
+    let system = rustix::system::uname();
+    let cores = available_parallelism().map_or(1, usize::from);
+    format!("on {} {}, {cores} cores", system.sysname().to_string_lossy(), system.release().to_string_lossy())
+}

@@ -1,0 +1,218 @@
+//! A program under trial: started, heard, stopped. It never outlives its trial.
+
+use std::env;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::Outcome;
+
+/// Far longer than anything here takes: what has not come by then will not come.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// How many lines of a program wait for being heard before it has to wait for that.
+const LINES_MAX: usize = 10_000;
+
+/// What a program says, line by line, each with the time at which it came.
+pub(super) type Lines = Receiver<(Instant, String)>;
+
+/// A process; killed when it is dropped.
+#[derive(Debug)]
+pub(super) struct Program {
+    name: String,
+    child: Child,
+    lines: Lines,
+}
+
+impl Program {
+    pub(super) fn start(command: &mut Command) -> Outcome<Self> {
+        let name = Path::new(command.get_program()).file_name().unwrap_or_default().display().to_string();
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start {}: {error}", command.get_program().display()))?;
+        let stdout = child.stdout.take().ok_or("a stdout that is no pipe")?;
+        Ok(Self { name, child, lines: listen(stdout) })
+    }
+
+    /// Starts it on one core, where its threads then stay.
+    pub(super) fn start_on(core: usize, command: &mut Command) -> Outcome<Self> {
+        let cannot_pin = |error| format!("cannot pin a process to core {core}: {error}");
+        let ours = sched_getaffinity(None).map_err(cannot_pin)?;
+        let mut its = CpuSet::new();
+        its.set(core);
+        // A process starts on the cores of whoever starts it.
+        sched_setaffinity(None, &its).map_err(cannot_pin)?;
+        let started = Self::start(command);
+        sched_setaffinity(None, &ours).map_err(cannot_pin)?;
+        started
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// The next line that it prints, and when that came.
+    pub(super) fn line(&self) -> Outcome<(Instant, String)> {
+        self.lines.recv_timeout(PATIENCE).map_err(|error| match error {
+            RecvTimeoutError::Timeout => format!("{} says nothing", self.name),
+            RecvTimeoutError::Disconnected => format!("{} has ended", self.name),
+        })
+    }
+
+    /// Says something to a program that was started with a pipe for its stdin.
+    pub(super) fn say(&mut self, line: &str) -> Outcome {
+        let stdin = self.child.stdin.as_mut().ok_or("a stdin that is no pipe")?;
+        writeln!(stdin, "{line}").map_err(|error| format!("{} does not listen: {error}", self.name))
+    }
+
+    /// What it says on stderr, if that is a pipe.
+    pub(super) fn errors(&mut self) -> Outcome<Lines> {
+        Ok(listen(self.child.stderr.take().ok_or("a stderr that is no pipe")?))
+    }
+
+    /// Asks it to stop, and sees to it that it does.
+    pub(super) fn stop(mut self) -> Outcome {
+        let cannot_stop = |error| format!("cannot stop the program: {error}");
+        let end = pidfd_open(self.pid(), PidfdFlags::empty()).map_err(cannot_stop)?;
+        kill_process(self.pid(), Signal::TERM).map_err(cannot_stop)?;
+        let ended = poll(&mut [PollFd::new(&end, PollFlags::IN)], Some(&timespec(PATIENCE)));
+        if ended.map_err(cannot_stop)? == 0 {
+            return Err(format!("{} does not stop", self.name));
+        }
+        // It has ended; under strace, a moment may pass until it is ours to bury.
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{} ended with {status}", self.name)),
+            Err(error) => Err(format!("{} cannot be waited for: {error}", self.name)),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Both fail for one that has ended, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running server, and its port.
+#[derive(Debug)]
+pub(super) struct Served {
+    pub(super) program: Program,
+    pub(super) port: u16,
+    /// When it said its port.
+    pub(super) ready: Instant,
+}
+
+impl Served {
+    /// Starts `landline serve` on a free port.
+    pub(super) fn start(arguments: &[&str]) -> Outcome<Self> {
+        Self::hear(Program::start(&mut serve(arguments))?)
+    }
+
+    /// Waits for a server that has been started to say its port.
+    pub(super) fn hear(program: Program) -> Outcome<Self> {
+        let (ready, line) = program.line()?;
+        let port = line.parse().map_err(|_| format!("no port: {line}"))?;
+        Ok(Self { program, port, ready })
+    }
+
+    pub(super) fn pid(&self) -> Pid {
+        self.program.pid()
+    }
+
+    pub(super) fn call(&self) -> Outcome<Caller> {
+        Caller::connect(self.port)
+    }
+
+    pub(super) fn stop(self) -> Outcome {
+        self.program.stop()
+    }
+}
+
+/// A caller with blocking calls.
+#[derive(Debug)]
+pub(super) struct Caller(TcpStream);
+
+impl Caller {
+    pub(super) fn connect(port: u16) -> Outcome<Self> {
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let connected = TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
+            stream.set_read_timeout(Some(PATIENCE))?;
+            Ok(Self(stream))
+        });
+        connected.map_err(|error| format!("cannot connect: {error}"))
+    }
+
+    pub(super) fn say(&mut self, text: &str) -> Outcome {
+        self.0.write_all(text.as_bytes()).map_err(|error| format!("cannot send: {error}"))
+    }
+
+    /// What the server says to the end of the stream, or as much of it as `expected` is long.
+    pub(super) fn hear(&mut self, expected: &str) -> Outcome<String> {
+        let mut heard = String::new();
+        let mut stream = (&self.0).take(expected.len() as u64);
+        stream.read_to_string(&mut heard).map_err(|error| format!("no reply: {error}"))?;
+        Ok(heard)
+    }
+
+    /// Asks, and insists on the right answer.
+    pub(super) fn ask(&mut self, question: &str, answer: &str) -> Outcome {
+        self.say(question)?;
+        let heard = self.hear(answer)?;
+        if heard == answer { Ok(()) } else { Err(format!("{question:?} was answered with {heard:?}")) }
+    }
+}
+
+/// The command line of a server on a free port.
+pub(super) fn serve(arguments: &[&str]) -> Command {
+    let mut command = Command::new(built("landline"));
+    command.args(["serve", "0", "--print-port"]).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// A part of this program, in its release build: one that is slow itself measures itself.
+pub(super) fn part(words: &[&str]) -> Command {
+    let mut command = Command::new(built("xtask"));
+    command.arg("part").args(words).stdin(Stdio::piped());
+    command
+}
+
+/// A program of the release build, wherever this build's directory is.
+pub(super) fn built(name: &str) -> PathBuf {
+    let ours = env::current_exe().unwrap_or_default();
+    let target = ours.ancestors().nth(2).unwrap_or(Path::new("target"));
+    target.join("release").join(name)
+}
+
+/// Lets time pass.
+pub(super) fn pause(time: Duration) {
+    // Nothing can happen to no descriptors but the end of the time, or a signal, which ends this program.
+    let _ = poll(&mut [], Some(&timespec(time)));
+}
+
+pub(super) fn timespec(time: Duration) -> Timespec {
+    Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() }
+}
+
+/// Hears lines on a thread of their own, until they end or nobody wants them any more.
+fn listen(stream: impl Read + Send + 'static) -> Lines {
+    let (sender, lines) = sync_channel(LINES_MAX);
+    thread::spawn(move || {
+        for line in BufReader::new(stream).lines().map_while(Result::ok) {
+            if sender.send((Instant::now(), line)).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}

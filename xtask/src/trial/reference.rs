@@ -1,0 +1,102 @@
+//! The least that a server can do: a bare epoll loop that answers in upper case. What landline costs is told
+//! next to it.
+//!
+//! One thread, level-triggered, one read into one buffer, one write from another. No limits, no time, no
+//! order at the end.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::fd::OwnedFd;
+
+use super::raise_open_files;
+use crate::Outcome;
+
+/// Its word on the command line.
+pub(super) const PART: &str = "reference-epoll";
+
+/// How many events one wait brings at most; tokio has the same.
+const EVENTS: usize = 1024;
+const BUFFER: usize = 64 << 10;
+
+/// Serves on a free port, which it prints, until it is killed.
+pub(super) fn run() -> Outcome {
+    raise_open_files()?;
+    serve().map_err(|error| format!("the reference server failed: {error}"))
+}
+
+fn serve() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
+    println!("{}", listener.local_addr()?.port());
+    let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+    watch(&epoll, &listener)?;
+    // Indexed by descriptor.
+    let mut connections: Vec<Option<TcpStream>> = Vec::new();
+    let (mut input, mut output) = (vec![0; BUFFER], vec![0; BUFFER]);
+    let mut events = Vec::with_capacity(EVENTS);
+    loop {
+        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+        for event in events.drain(..) {
+            let place = index(event.data.u64());
+            match connections.get_mut(place) {
+                Some(Some(connection)) => {
+                    if !answer(connection, &mut input, &mut output) {
+                        connections[place] = None;
+                    }
+                }
+                _ => accept(&listener, &epoll, &mut connections)?,
+            }
+        }
+    }
+}
+
+/// Reads once and writes once; false when the connection is over.
+fn answer(connection: &mut TcpStream, input: &mut [u8], output: &mut [u8]) -> bool {
+    let Ok(count @ 1..) = connection.read(input) else {
+        return false;
+    };
+    for (upper, byte) in output.iter_mut().zip(&input[..count]) {
+        *upper = byte.to_ascii_uppercase();
+    }
+    // A peer that does not take it all is none that this server is for.
+    connection.write(&output[..count]).is_ok_and(|written| written == count)
+}
+
+fn accept(
+    listener: &TcpListener,
+    epoll: &OwnedFd,
+    connections: &mut Vec<Option<TcpStream>>,
+) -> io::Result<()> {
+    loop {
+        let connection = match listener.accept() {
+            Ok((connection, _)) => connection,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        connection.set_nonblocking(true)?;
+        connection.set_nodelay(true)?;
+        watch(epoll, &connection)?;
+        let place = index(number(&connection));
+        if connections.len() <= place {
+            connections.resize_with(place + 1, || None);
+        }
+        connections[place] = Some(connection);
+    }
+}
+
+fn watch(epoll: &OwnedFd, socket: &(impl AsRawFd + std::os::fd::AsFd)) -> io::Result<()> {
+    Ok(epoll::add(epoll, socket, EventData::new_u64(number(socket)), EventFlags::IN)?)
+}
+
+fn number(socket: &impl AsRawFd) -> u64 {
+    // A descriptor that is open is no negative number.
+    socket.as_raw_fd().try_into().unwrap_or(u64::MAX)
+}
+
+fn index(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
