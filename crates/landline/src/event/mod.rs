@@ -210,6 +210,20 @@ impl Subscriber for Recorder {
 }
 
 impl Event {
+    /// The name of every kind of event, in the order the docs list them.
+    pub const NAMES: [&str; 10] = [
+        "listening",
+        "started",
+        "backlog_lowered",
+        "connected",
+        "closed",
+        "refused",
+        "accept_failed",
+        "resources_exhausted",
+        "drain_started",
+        "drained",
+    ];
+
     /// The name under which logs and the docs know this kind of event.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -272,5 +286,47 @@ impl serde::Serialize for PeerAddr {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kind of event after this one, in the order of the names. A new kind does not compile until it has
+    /// its place here.
+    fn next(event: &Event) -> Option<Event> {
+        let (peer, cause) = (PeerAddr::Unnamed, Box::from(""));
+        Some(match event {
+            Event::Listening { .. } => Event::Started { max_connections: 1, lowered: false, threads: 1 },
+            Event::Started { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
+            Event::BacklogLowered { .. } => Event::Connected { id: 1, peer, open: 1 },
+            Event::Connected { .. } => Event::Closed {
+                id: 1,
+                peer,
+                reason: CloseReason::PeerClosed,
+                detail: None,
+                messages: 0,
+                bytes_in: 0,
+                bytes_out: 0,
+                lasted: Duration::ZERO,
+            },
+            Event::Closed { .. } => Event::Refused { peer, reason: Refusal::Busy },
+            Event::Refused { .. } => Event::AcceptFailed { cause },
+            Event::AcceptFailed { .. } => Event::ResourcesExhausted { cause, refused: 0 },
+            Event::ResourcesExhausted { .. } => {
+                Event::DrainStarted { open: 0, busy: 0, timeout: Duration::ZERO }
+            }
+            Event::DrainStarted { .. } => Event::Drained { finished: 0, cut: 0, took: Duration::ZERO },
+            Event::Drained { .. } => return None,
+        })
+    }
+
+    #[test]
+    fn the_names_are_those_of_all_kinds_of_events() {
+        let first = Event::Listening { address: SocketAddr::from(([127, 0, 0, 1], 1)) };
+        let kinds: Vec<Event> = std::iter::successors(Some(first), next).collect();
+        let names: Vec<&str> = kinds.iter().map(Event::name).collect();
+        assert_eq!(names, Event::NAMES);
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what a test can't go on without has failed it")]
 
 mod conversations;
+mod docs;
 mod drain;
 mod examples;
 mod limits;

@@ -1,0 +1,155 @@
+//! The docs, held to the code.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use landline::event::{PeerAddr, Refusal};
+use landline::{CloseReason, Config, Event, MAX_CONNECTIONS};
+
+fn page(name: &str) -> String {
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
+    let path = Path::new(&package).join("../../docs").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What stands under a heading, up to the next of its level.
+fn section<'a>(page: &'a str, heading: &str) -> &'a str {
+    let (_, rest) = page.split_once(&format!("\n## {heading}\n")).expect("the section is there");
+    rest.split("\n## ").next().unwrap()
+}
+
+/// The cells of each row of a table, heads not included; code without its backticks.
+fn rows(table: &str) -> Vec<Vec<&str>> {
+    let lines = table.lines().filter_map(|line| line.strip_prefix('|')?.strip_suffix('|'));
+    let rows = lines.map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`')).collect());
+    let rows: Vec<Vec<&str>> = rows.collect();
+    let ruler = rows.iter().position(|row| row[0].starts_with("---")).expect("a table has a head");
+    rows[ruler + 1..].to_vec()
+}
+
+/// One event of each kind, as the docs show it.
+fn samples() -> [Event; 10] {
+    let peer = PeerAddr::Ip("127.0.0.1:53122".parse().unwrap());
+    [
+        Event::Listening { address: "127.0.0.1:8081".parse().unwrap() },
+        Event::Started { max_connections: MAX_CONNECTIONS, lowered: false, threads: 2 },
+        Event::BacklogLowered { asked: 4096, allowed: 128 },
+        Event::Connected { id: 1, peer, open: 1 },
+        Event::Closed {
+            id: 1,
+            peer,
+            reason: CloseReason::HandlerFailed,
+            detail: Some("no such key".into()),
+            messages: 3,
+            bytes_in: 17,
+            bytes_out: 12,
+            lasted: Duration::from_millis(2900),
+        },
+        Event::Refused { peer, reason: Refusal::Busy },
+        Event::AcceptFailed { cause: "connection aborted".into() },
+        Event::ResourcesExhausted { cause: "too many open files".into(), refused: 12 },
+        Event::DrainStarted { open: 2, busy: 1, timeout: Duration::from_secs(10) },
+        Event::Drained { finished: 1, cut: 1, took: Duration::from_secs(10) },
+    ]
+}
+
+/// The section of each event: its name and what stands there.
+fn events(page: &str) -> Vec<(&str, &str)> {
+    let sections = section(page, "Every event").split("\n### `").skip(1);
+    sections.map(|section| section.split_once('`').expect("a name in backticks")).collect()
+}
+
+#[test]
+fn every_event_has_a_section_and_nothing_else_has() {
+    let page = page("events.md");
+    let names: Vec<&str> = events(&page).into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, Event::NAMES);
+}
+
+#[test]
+fn every_event_reads_as_the_docs_show_it() {
+    let page = page("events.md");
+    for ((name, text), sample) in events(&page).into_iter().zip(samples()) {
+        assert_eq!(name, sample.name());
+        let shown = text.lines().find_map(|line| line.strip_prefix("Text: `")?.strip_suffix('`'));
+        assert_eq!(shown, Some(&*sample.to_string()), "{name}");
+    }
+}
+
+#[cfg(feature = "log")]
+#[test]
+fn every_event_has_the_name_and_the_fields_in_json_that_the_docs_list() {
+    let page = page("events.md");
+    for ((name, text), sample) in events(&page).into_iter().zip(samples()) {
+        let json = serde_json::to_value(&sample).unwrap();
+        assert_eq!(json["event"], name);
+        let mut fields: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
+        fields.retain(|field| *field != "event");
+        let mut listed: Vec<&str> = rows(text).into_iter().map(|row| row[0]).collect();
+        fields.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(listed, fields, "{name}");
+    }
+}
+
+#[test]
+fn every_close_reason_is_listed_with_its_words_and_nothing_else_is() {
+    let page = page("events.md");
+    let listed = rows(section(&page, "Close reasons"));
+    let listed: Vec<(String, &str)> = listed.iter().map(|row| (row[0].to_owned(), row[1])).collect();
+    let reasons: Vec<(String, &str)> =
+        CloseReason::ALL.map(|reason| (snake_case(&format!("{reason:?}")), reason.words())).into();
+    assert_eq!(listed, reasons);
+}
+
+#[cfg(feature = "log")]
+#[test]
+fn a_close_reason_has_the_name_in_json_that_the_docs_list() {
+    for reason in CloseReason::ALL {
+        assert_eq!(serde_json::to_value(reason).unwrap(), snake_case(&format!("{reason:?}")));
+    }
+}
+
+#[test]
+fn every_default_is_what_the_docs_say() {
+    let page = page("defaults.md");
+    let listed: BTreeMap<&str, &str> = rows(&page).into_iter().map(|row| (row[0], row[1])).collect();
+    let text = format!("{:?}", Config::default());
+    let fields = text.strip_prefix("Config { ").unwrap().strip_suffix(" }").unwrap();
+    let fields: Vec<(&str, &str)> = fields.split(", ").map(|field| field.split_once(": ").unwrap()).collect();
+    let expected: BTreeMap<&str, String> =
+        fields.into_iter().map(|(name, value)| (name, in_words(name, value))).collect();
+    assert_eq!(listed, expected.iter().map(|(name, words)| (*name, &**words)).collect());
+}
+
+/// A default as the docs write it, from its debug form.
+fn in_words(name: &str, value: &str) -> String {
+    let value = value.strip_prefix("Some(").and_then(|value| value.strip_suffix(')')).unwrap_or(value);
+    match (name, value) {
+        ("max_connections", "None") => {
+            let (thousands, rest) = (MAX_CONNECTIONS / 1000, MAX_CONNECTIONS % 1000);
+            format!("{thousands},{rest:03}, or what the descriptor limit holds")
+        }
+        ("threads", _) => "one per core".to_owned(),
+        ("max_message" | "max_unsent", bytes) => match bytes.parse::<usize>().unwrap() >> 10 {
+            kib if kib % 1024 == 0 => format!("{} MiB", kib >> 10),
+            kib => format!("{kib} KiB"),
+        },
+        (_, "None") => "none".to_owned(),
+        (_, time) if time.ends_with('s') => time.replace('s', " s"),
+        (_, count) => count.to_owned(),
+    }
+}
+
+/// `PeerClosed` as `peer_closed`.
+fn snake_case(name: &str) -> String {
+    let mut snake = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !snake.is_empty() {
+            snake.push('_');
+        }
+        snake.extend(letter.to_lowercase());
+    }
+    snake
+}
