@@ -6,7 +6,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::ReadBuf;
@@ -116,20 +116,26 @@ async fn all_arrived(link: &Link) {
     }
 }
 
-/// Reads and forgets, until the peer ends its side or has sent too much.
+/// Reads and forgets, until the peer ends its side or has sent too much. While it waits it holds no buffer.
 pub(crate) async fn read_away(
     pool: &Rc<Pool>,
     mut poll_read: impl FnMut(&mut Context<'_>, &mut ReadBuf<'_>) -> Poll<io::Result<()>>,
 ) {
-    let mut scrap = pool.take(SCRAP);
     let mut left = FAREWELL_BYTES;
-    while left > 0 {
-        let mut buffer = ReadBuf::new(scrap.room());
-        if poll_fn(|cx| poll_read(cx, &mut buffer)).await.is_err() || buffer.filled().is_empty() {
-            return;
+    poll_fn(|cx| {
+        let mut scrap = pool.take(SCRAP);
+        while left > 0 {
+            let mut buffer = ReadBuf::new(scrap.room());
+            let outcome = ready!(poll_read(cx, &mut buffer));
+            let count = buffer.filled().len();
+            if outcome.is_err() || count == 0 {
+                break;
+            }
+            left = left.saturating_sub(count);
         }
-        left = left.saturating_sub(buffer.filled().len());
-    }
+        Poll::Ready(())
+    })
+    .await;
 }
 
 fn panic_words(payload: &(dyn Any + Send)) -> String {
