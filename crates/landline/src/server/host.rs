@@ -64,10 +64,10 @@ pub(crate) struct Arrival {
     place: Place,
 }
 
-/// A connection's place on a thread: counted for as long as this exists.
+/// A connection's place on a thread: counted for as long as this exists, until the thread takes it over.
 #[derive(Debug)]
 struct Place {
-    crew: Arc<Crew>,
+    crew: Option<Arc<Crew>>,
     thread: usize,
 }
 
@@ -85,13 +85,19 @@ impl Crew {
 
     fn place(self: &Arc<Self>, thread: usize) -> Place {
         self.members[thread].open.fetch_add(1, Relaxed);
-        Place { crew: Arc::clone(self), thread }
+        Place { crew: Some(Arc::clone(self)), thread }
+    }
+
+    fn leave(&self, thread: usize) {
+        self.members[thread].open.fetch_sub(1, Relaxed);
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.crew.members[self.thread].open.fetch_sub(1, Relaxed);
+        if let Some(crew) = &self.crew {
+            crew.leave(self.thread);
+        }
     }
 }
 
@@ -112,12 +118,30 @@ pub(crate) struct Host<H: Handler> {
     /// How many refused callers are being seen off.
     refusals: Rc<()>,
     /// Told whenever a connection of this thread has ended.
-    pub(crate) departed: Rc<Notify>,
+    pub(crate) departed: Notify,
+}
+
+/// A connection that is being served, as its thread counts it. It is one pointer, because every connection has one: what is
+/// counted where is known to the host.
+struct Guest<H: Handler>(Rc<Host<H>>);
+
+impl<H: Handler> Guest<H> {
+    fn new(host: &Rc<Host<H>>, mut place: Place) -> Self {
+        place.crew = None;
+        Self(Rc::clone(host))
+    }
+}
+
+impl<H: Handler> Drop for Guest<H> {
+    fn drop(&mut self) {
+        self.0.crew.leave(self.0.local.thread);
+        self.0.departed.notify_waiters();
+    }
 }
 
 impl<H: Handler> Host<H> {
     pub(crate) fn new(local: Rc<Local>, crew: Arc<Crew>, handler: Arc<H>) -> Rc<Self> {
-        Rc::new(Self { local, crew, handler, refusals: Rc::new(()), departed: Rc::default() })
+        Rc::new(Self { local, crew, handler, refusals: Rc::new(()), departed: Notify::new() })
     }
 
     pub(crate) fn local(&self) -> &Rc<Local> {
@@ -125,7 +149,7 @@ impl<H: Handler> Host<H> {
     }
 
     /// Takes a caller from the listener.
-    pub(crate) fn arrive(&self, socket: OwnedFd, peer: Option<SocketAddr>) {
+    pub(crate) fn arrive(self: &Rc<Self>, socket: OwnedFd, peer: Option<SocketAddr>) {
         let caller = Caller { socket, peer };
         match self.crew.admission.admit(descriptor(&caller.socket)) {
             Verdict::Admit(admitted) => self.send_on(caller, admitted),
@@ -133,7 +157,7 @@ impl<H: Handler> Host<H> {
         }
     }
 
-    fn send_on(&self, caller: Caller, admitted: Admitted) {
+    fn send_on(self: &Rc<Self>, caller: Caller, admitted: Admitted) {
         let here = self.local.thread;
         let open = self.crew.members.iter().map(|member| member.open.load(Relaxed));
         // Other threads may be gone already when the server drains.
@@ -151,7 +175,7 @@ impl<H: Handler> Host<H> {
     }
 
     /// Serves a connection on this thread from now on.
-    pub(crate) fn host(&self, arrival: Arrival) {
+    pub(crate) fn host(self: &Rc<Self>, arrival: Arrival) {
         let Arrival { caller, admitted, place } = arrival;
         let index = descriptor(&caller.socket);
         let stream = match TcpStream::from_std(caller.socket.into()) {
@@ -163,12 +187,8 @@ impl<H: Handler> Host<H> {
         if let Some(reason) = self.local.is_cut() {
             link.order(reason);
         }
-        let (handler, departed) = (Arc::clone(&self.handler), Rc::clone(&self.departed));
-        tokio::task::spawn_local(async move {
-            drive(&*handler, link).await;
-            drop(place);
-            departed.notify_waiters();
-        });
+        let guest = Guest::new(self, place);
+        tokio::task::spawn_local(async move { drive(&*guest.0.handler, link).await });
     }
 
     /// Tells a caller that it is not let in, and sees to it that it can read so.

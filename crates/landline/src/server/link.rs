@@ -45,7 +45,7 @@ pub(crate) struct Link {
     /// Set from outside the task, to end it.
     order: Cell<Option<CloseReason>>,
     reason: Cell<Option<CloseReason>>,
-    detail: RefCell<Option<Box<str>>>,
+    detail: Cell<Option<Box<str>>>,
     accepted: Instant,
     peer_ended: Cell<bool>,
     write_waits: Cell<bool>,
@@ -66,7 +66,7 @@ impl Link {
             task: RefCell::default(),
             order: Cell::new(None),
             reason: Cell::new(None),
-            detail: RefCell::default(),
+            detail: Cell::default(),
             accepted: Instant::now(),
             peer_ended: Cell::new(false),
             write_waits: Cell::new(false),
@@ -110,7 +110,8 @@ impl Link {
 
     pub(crate) fn settle_with(&self, reason: CloseReason, detail: String) {
         self.settle(reason);
-        self.detail.borrow_mut().get_or_insert(detail.into_boxed_str());
+        let earlier = self.detail.take();
+        self.detail.set(earlier.or_else(|| Some(detail.into_boxed_str())));
     }
 
     pub(crate) fn reason(&self) -> Option<CloseReason> {
