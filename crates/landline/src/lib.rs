@@ -73,8 +73,8 @@ pub use error::{BoxError, Error, Outcome};
 pub use event::{Event, Subscriber};
 pub use frame::Framing;
 pub use server::{
-    AnyHandler, Config, Connection, CutConnection, DrainReport, Handler, MAX_CONNECTIONS, Peer, PushError,
-    Running, Sender, Server, Serving, WaitForDrain,
+    AnyHandler, Config, Connection, CutConnection, DrainReport, Excess, Handler, MAX_CONNECTIONS, Network,
+    Peer, PushError, Running, Sender, Server, Serving, WaitForDrain,
 };
 pub use service::{Echo, Framed, Reply, Service, Upper, framed, service, session};
 

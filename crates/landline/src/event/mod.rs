@@ -132,6 +132,12 @@ pub enum Event {
 pub enum Refusal {
     /// As many connections are open as may be.
     Busy,
+    /// As many connections are open from this address, or its IPv6 network, as may be.
+    TooManyFromAddress,
+    /// More callers came in this second than may.
+    TooFast,
+    /// This address may not call.
+    Denied,
 }
 
 /// Who is at the other end.
@@ -253,10 +259,21 @@ impl Event {
 }
 
 impl Refusal {
-    /// Its word, which is also what the caller is told.
-    pub const fn word(self) -> &'static str {
+    /// Its words, as the log has them.
+    pub const fn words(self) -> &'static str {
         match self {
             Refusal::Busy => "busy",
+            Refusal::TooManyFromAddress => "too many connections from this address",
+            Refusal::TooFast => "too many new connections",
+            Refusal::Denied => "denied",
+        }
+    }
+
+    /// The one line that the caller is told: `busy` if it may try again later, `denied` if it need not.
+    pub const fn line(self) -> &'static str {
+        match self {
+            Refusal::Busy | Refusal::TooManyFromAddress | Refusal::TooFast => "busy\n",
+            Refusal::Denied => "denied\n",
         }
     }
 }
@@ -285,7 +302,7 @@ impl serde::Serialize for PeerAddr {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
+        f.write_str(self.words())
     }
 }
 

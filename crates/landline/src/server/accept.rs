@@ -8,11 +8,10 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 
-use super::admission::Admission;
 use super::handler::Handler;
-use super::host::Host;
+use super::host::{Host, Reserved};
 use crate::error::describe;
-use crate::event::Event;
+use crate::event::{Event, Refusal};
 use crate::sys::socket;
 
 /// How many callers are accepted in a row before others get their turn.
@@ -71,6 +70,8 @@ enum Pace {
     Empty,
     More,
     Pause,
+    /// Nobody more is let in, and callers are to wait.
+    Full,
 }
 
 /// The accept loop of one thread for one listener.
@@ -99,6 +100,7 @@ impl<H: Handler> Acceptor<H> {
                         Pace::Empty => ready.clear_ready(),
                         Pace::More => tokio::task::yield_now().await,
                         Pace::Pause => tokio::time::sleep(pause()).await,
+                        Pace::Full => self.wait_for_room().await,
                     }
                 }
             }
@@ -114,10 +116,15 @@ impl<H: Handler> Acceptor<H> {
 
     fn accept_batch(&mut self, listener: &OwnedFd) -> io::Result<Pace> {
         for _ in 0..BATCH {
+            let reserved = match self.host.reserve() {
+                Reserved::Unasked => None,
+                Reserved::Place(place) => Some(place),
+                Reserved::Full => return Ok(Pace::Full),
+            };
             let error = match socket::accept(listener.as_fd()) {
                 Ok((socket, peer)) => {
                     self.invalid = 0;
-                    self.host.arrive(socket, peer);
+                    self.host.arrive(socket, peer, reserved);
                     continue;
                 }
                 Err(error) => error,
@@ -134,6 +141,19 @@ impl<H: Handler> Acceptor<H> {
             }
         }
         Ok(Pace::More)
+    }
+
+    /// Waits until there may be a place, or the server drains.
+    async fn wait_for_room(&self) {
+        let room = self.host.room();
+        // A place that became free before the waiting began told nobody.
+        if let Reserved::Full = self.host.reserve() {
+            let drain = self.host.local().drain.clone();
+            tokio::select! {
+                () = room => {}
+                () = drain.cancelled() => {}
+            }
+        }
     }
 
     fn lost_one(&self, error: &io::Error) {
@@ -167,7 +187,7 @@ impl Reserve {
             while refused < BATCH as u64
                 && let Ok((caller, _)) = socket::accept(listener.as_fd())
             {
-                socket::dismiss(&caller, Admission::BUSY);
+                socket::dismiss(&caller, Refusal::Busy.line().as_bytes());
                 refused += 1;
             }
         }

@@ -1,45 +1,181 @@
-//! Who is let in: a verdict with a reason, before any handler sees the caller. Pure, but for the count it
-//! keeps.
+//! Who is let in: a verdict with a reason, before any handler sees the caller.
+//!
+//! It does no I/O and reads no clock. What it keeps is exact and shared by all threads: how many connections there
+//! are, how many from each address, and when the next may come.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use super::access::Access;
 use super::table::{Admitted, Table};
 use crate::event::Refusal;
+
+/// Somebody who wants in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt {
+    pub(crate) descriptor: usize,
+    pub(crate) peer: Option<IpAddr>,
+    /// The server's clock, in milliseconds.
+    pub(crate) now: u64,
+}
 
 /// The decision on one caller.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    Admit(Admitted),
+    Admit(Pass),
     Refuse(Refusal),
 }
 
-/// One exact number for the whole server, whichever thread accepts.
+/// The right to be let in: what is counted for a connection for as long as this exists.
+#[derive(Debug)]
+pub(crate) struct Pass {
+    pub(crate) admitted: Admitted,
+    /// Behind a pointer, because most servers have no rule that counts addresses.
+    pub(crate) address: Option<Box<AddressPlace>>,
+}
+
+/// One exact number of each kind for the whole server, whichever thread accepts.
 #[derive(Debug)]
 pub(crate) struct Admission {
     table: Arc<Table>,
     max_connections: usize,
+    access: Access,
+    pace: Option<Pace>,
+    per_address: Option<Arc<PerAddress>>,
 }
 
 impl Admission {
-    /// What a caller is told who is one too many.
-    pub(crate) const BUSY: &[u8] = b"busy\n";
-
     pub(crate) fn new(table: Arc<Table>, max_connections: usize) -> Self {
-        Self { table, max_connections }
+        Self { table, max_connections, access: Access::default(), pace: None, per_address: None }
     }
 
-    /// Decides on a caller with this descriptor.
-    pub(crate) fn admit(&self, descriptor: usize) -> Verdict {
+    #[must_use]
+    pub(crate) fn with(
+        mut self,
+        access: Access,
+        max_per_second: Option<NonZeroU32>,
+        max_per_address: Option<usize>,
+    ) -> Self {
+        self.access = access;
+        self.pace = max_per_second.map(Pace::new);
+        self.per_address = max_per_address.map(PerAddress::new);
+        self
+    }
+
+    /// Takes a place before anybody is accepted for it: for callers who are left waiting while there is none.
+    pub(crate) fn reserve(&self) -> Option<Admitted> {
+        self.table.admit(self.max_connections)
+    }
+
+    /// Completes when a place may have become free. Cancel-safe.
+    pub(crate) fn room(&self) -> impl Future<Output = ()> {
+        self.table.room()
+    }
+
+    /// Decides. The cheapest questions come first, and nothing stays counted for a caller who is refused. `reserved` is the
+    /// place that was taken beforehand, if one was.
+    pub(crate) fn admit(&self, attempt: &Attempt, reserved: Option<Admitted>) -> Verdict {
+        if !self.access.admits(attempt.peer) {
+            return Verdict::Refuse(Refusal::Denied);
+        }
         // A descriptor beyond the table can only come from a process that holds very many of its own.
-        let admitted =
-            if self.table.holds(descriptor) { self.table.admit(self.max_connections) } else { None };
-        admitted.map_or(Verdict::Refuse(Refusal::Busy), Verdict::Admit)
+        if !self.table.holds(attempt.descriptor) {
+            return Verdict::Refuse(Refusal::Busy);
+        }
+        let Some(admitted) = reserved.or_else(|| self.reserve()) else {
+            return Verdict::Refuse(Refusal::Busy);
+        };
+        let address = match (&self.per_address, attempt.peer) {
+            (Some(per_address), Some(peer)) => match per_address.take(peer) {
+                Some(place) => Some(Box::new(place)),
+                None => return Verdict::Refuse(Refusal::TooManyFromAddress),
+            },
+            _ => None,
+        };
+        if self.pace.as_ref().is_some_and(|pace| !pace.take(attempt.now)) {
+            return Verdict::Refuse(Refusal::TooFast);
+        }
+        Verdict::Admit(Pass { admitted, address })
+    }
+}
+
+/// How many new connections there may be per second, evenly: the generic cell rate algorithm, with room for one
+/// second's worth at once.
+#[derive(Debug)]
+struct Pace {
+    /// What one connection costs, in microseconds.
+    interval: u64,
+    /// When everything that was let through would have come at an even pace: microseconds of the server's clock.
+    even: Mutex<u64>,
+}
+
+impl Pace {
+    fn new(per_second: NonZeroU32) -> Self {
+        Self { interval: (1_000_000 / u64::from(per_second.get())).max(1), even: Mutex::new(0) }
     }
 
-    /// What a refused caller is told.
-    pub(crate) fn words(refusal: Refusal) -> &'static [u8] {
-        match refusal {
-            Refusal::Busy => Self::BUSY,
+    fn take(&self, now: u64) -> bool {
+        const BURST: u64 = 1_000_000;
+        let now = now.saturating_mul(1000);
+        let mut even = self.even.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = now.max(*even) + self.interval;
+        let in_time = next <= now + BURST;
+        if in_time {
+            *even = next;
+        }
+        in_time
+    }
+}
+
+/// How many connections there are from each address. An IPv6 address counts with its whole /64: that is what one
+/// customer has.
+#[derive(Debug)]
+pub(crate) struct PerAddress {
+    max: usize,
+    open: Mutex<HashMap<IpAddr, usize>>,
+}
+
+/// One connection from an address.
+#[derive(Debug)]
+pub(crate) struct AddressPlace {
+    counts: Arc<PerAddress>,
+    address: IpAddr,
+}
+
+impl PerAddress {
+    fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, open: Mutex::default() })
+    }
+
+    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<AddressPlace> {
+        let address = match peer.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+            v4 @ IpAddr::V4(_) => v4,
+        };
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = open.entry(address).or_default();
+        if *count >= self.max {
+            if *count == 0 {
+                open.remove(&address);
+            }
+            return None;
+        }
+        *count += 1;
+        Some(AddressPlace { counts: Arc::clone(self), address })
+    }
+}
+
+impl Drop for AddressPlace {
+    fn drop(&mut self) {
+        let mut open = self.counts.open.lock().unwrap_or_else(PoisonError::into_inner);
+        // An address without connections takes up no memory.
+        if let Some(count) = open.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.address);
+            }
         }
     }
 }
@@ -48,14 +184,76 @@ impl Admission {
 mod tests {
     use super::*;
 
+    fn attempt(peer: &str, now: u64) -> Attempt {
+        Attempt { descriptor: 3, peer: Some(peer.parse().unwrap()), now }
+    }
+
+    /// The reason, if it is a refusal; a place that was given is given up again.
+    fn refusal(verdict: impl std::borrow::Borrow<Verdict>) -> Option<Refusal> {
+        match verdict.borrow() {
+            Verdict::Admit(_) => None,
+            Verdict::Refuse(refusal) => Some(*refusal),
+        }
+    }
+
     #[test]
     fn the_caller_after_the_last_place_is_refused_as_busy() {
         let table = Table::new(4).unwrap();
         let admission = Admission::new(Arc::clone(&table), 1);
-        let Verdict::Admit(admitted) = admission.admit(3) else { panic!("there was a place") };
-        assert!(matches!(admission.admit(3), Verdict::Refuse(Refusal::Busy)));
-        drop(admitted);
-        assert!(matches!(admission.admit(4), Verdict::Refuse(Refusal::Busy)), "no slot for this descriptor");
-        assert!(matches!(admission.admit(3), Verdict::Admit(_)));
+        let here = attempt("127.0.0.1", 0);
+        let Verdict::Admit(place) = admission.admit(&here, None) else { panic!("there was a place") };
+        assert_eq!(refusal(admission.admit(&here, None)), Some(Refusal::Busy));
+        drop(place);
+        let beyond = Attempt { descriptor: 4, ..here };
+        assert_eq!(
+            refusal(admission.admit(&beyond, None)),
+            Some(Refusal::Busy),
+            "no slot for this descriptor"
+        );
+        assert_eq!(refusal(admission.admit(&here, None)), None);
+    }
+
+    #[test]
+    fn each_address_has_its_own_number_and_an_ipv6_network_counts_as_one() {
+        let table = Table::new(4).unwrap();
+        let admission = Admission::new(table.clone(), 100).with(Access::default(), None, Some(2));
+        let admit = |peer: &str| admission.admit(&attempt(peer, 0), None);
+        let held = [admit("192.0.2.1"), admit("192.0.2.1"), admit("192.0.2.2")];
+        assert_eq!(refusal(admit("192.0.2.1")), Some(Refusal::TooManyFromAddress));
+        assert_eq!(refusal(admit("::ffff:192.0.2.1")), Some(Refusal::TooManyFromAddress));
+        let network = [admit("2001:db8::1"), admit("2001:db8::ffff:1")];
+        assert_eq!(refusal(admit("2001:db8::2")), Some(Refusal::TooManyFromAddress));
+        assert_eq!(refusal(admit("2001:db8:0:1::2")), None);
+        assert_eq!(table.open(), 5, "a refused caller holds no place");
+        drop((held, network));
+        let per_address = admission.per_address.as_ref().unwrap();
+        assert!(per_address.open.lock().unwrap().is_empty(), "an address without connections is forgotten");
+    }
+
+    #[test]
+    fn new_connections_come_at_their_pace_with_room_for_one_second_at_once() {
+        let table = Table::new(4).unwrap();
+        let admission = Admission::new(table, 100).with(Access::default(), NonZeroU32::new(10), None);
+        let admitted = |now, tries: u32| {
+            (0..tries)
+                .filter(|_| refusal(admission.admit(&attempt("192.0.2.1", now), None)).is_none())
+                .count()
+        };
+        assert_eq!(admitted(0, 100), 10);
+        assert_eq!(admitted(99, 100), 0);
+        assert_eq!(admitted(100, 100), 1);
+        assert_eq!(admitted(600, 100), 5);
+        assert_eq!(admitted(60_000, 100), 10, "what was not used is not saved up");
+    }
+
+    #[test]
+    fn a_denied_caller_is_denied_before_anything_is_counted() {
+        let table = Table::new(4).unwrap();
+        let mut access = Access::default();
+        access.deny("192.0.2.0/24".parse().unwrap());
+        let admission = Admission::new(table.clone(), 0).with(access, None, None);
+        assert_eq!(refusal(admission.admit(&attempt("192.0.2.1", 0), None)), Some(Refusal::Denied));
+        assert_eq!(refusal(admission.admit(&attempt("192.0.3.1", 0), None)), Some(Refusal::Busy));
+        assert_eq!(table.open(), 0);
     }
 }

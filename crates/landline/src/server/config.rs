@@ -1,11 +1,28 @@
 //! Every bound and every time limit, with its default and the reason for it.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::sys::socket::DeadPeer;
 
 /// How many connections are let in when the descriptor limit holds as many.
 pub const MAX_CONNECTIONS: usize = 10_000;
+
+/// What happens to callers who are not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Excess {
+    /// They are told `busy` or `denied` in one line, then closed properly.
+    #[default]
+    Say,
+    /// They wait in the backlog until there is a place. This can't be joined with limits that need to know who
+    /// calls.
+    Wait,
+    /// They are closed without a word.
+    Close,
+    /// They are reset.
+    Reset,
+}
 
 /// The bounds and time limits of a server. [`Server`](crate::Server) has a method for each.
 #[derive(Debug, Clone)]
@@ -15,6 +32,14 @@ pub struct Config {
     /// is 10,000 or what the descriptor limit holds, so that a server starts in any container. A number that
     /// was said and can't be held is an error.
     pub max_connections: Option<usize>,
+    /// How many connections may be open from one IPv4 address or one IPv6 /64. Default: no limit of their own,
+    /// because many callers share an address behind a translator or a balancer.
+    pub max_connections_per_address: Option<usize>,
+    /// How many new connections may come per second, evenly, with one second's worth at once. Default: no limit.
+    pub max_accept_rate: Option<NonZeroU32>,
+    /// What happens to callers who are not let in. Default: they are told in one line, because silence looks
+    /// like a fault.
+    pub excess: Excess,
     /// How long a connection may be silent between two messages. Default: for ever, because a person at a
     /// prompt thinks; dead peers are found by keepalive.
     pub idle_timeout: Option<Duration>,
@@ -53,6 +78,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: None,
+            max_connections_per_address: None,
+            max_accept_rate: None,
+            excess: Excess::Say,
             idle_timeout: None,
             message_timeout: Some(Duration::from_secs(30)),
             write_timeout: Some(Duration::from_secs(30)),

@@ -53,7 +53,7 @@ impl Connection {
     pub(crate) fn over(local: &Rc<Local>, stream: impl AsyncRead + AsyncWrite + 'static) -> io::Result<Self> {
         let admitted = local.table.admit(1).ok_or(io::ErrorKind::ResourceBusy)?;
         let seat = admitted.seat(0, None, 0, local.now());
-        let link = Link::new(Rc::clone(local), Stream::Other(Box::pin(stream)), seat, None);
+        let link = Link::new(Rc::clone(local), Stream::Other(Box::pin(stream)), seat, None, None);
         Ok(Self { link })
     }
 

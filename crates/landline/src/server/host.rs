@@ -12,7 +12,8 @@ use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
-use super::admission::{Admission, Verdict};
+use super::admission::{Admission, Attempt, Pass, Verdict};
+use super::config::Excess;
 use super::drive::{drive, read_away};
 use super::handler::Handler;
 use super::link::{Link, Stream};
@@ -60,7 +61,7 @@ struct Caller {
 #[derive(Debug)]
 pub(crate) struct Arrival {
     caller: Caller,
-    admitted: Admitted,
+    pass: Pass,
     place: Place,
 }
 
@@ -110,6 +111,16 @@ fn choose_thread(open: impl Iterator<Item = usize>, here: usize, open_here: usiz
     if open_here <= open_least + 1 + open_least / 16 { here } else { least }
 }
 
+/// What is known of the next caller's place before it is accepted.
+#[derive(Debug)]
+pub(crate) enum Reserved {
+    /// Callers are accepted first and then let in or refused.
+    Unasked,
+    Place(Admitted),
+    /// There is none: the caller is to wait.
+    Full,
+}
+
 /// One thread's door: it lets callers in, sends them on, or sees them off.
 pub(crate) struct Host<H: Handler> {
     local: Rc<Local>,
@@ -148,22 +159,43 @@ impl<H: Handler> Host<H> {
         &self.local
     }
 
+    /// Takes a place for the next caller before it is accepted, if that is how callers are let in.
+    pub(crate) fn reserve(&self) -> Reserved {
+        match self.local.config.excess {
+            // Whoever called before the listener closes is taken or told.
+            Excess::Wait if !self.local.is_draining() => {
+                self.crew.admission.reserve().map_or(Reserved::Full, Reserved::Place)
+            }
+            _ => Reserved::Unasked,
+        }
+    }
+
+    /// Completes when there may be a place. Cancel-safe.
+    pub(crate) fn room(&self) -> impl Future<Output = ()> {
+        self.crew.admission.room()
+    }
+
     /// Takes a caller from the listener.
-    pub(crate) fn arrive(self: &Rc<Self>, socket: OwnedFd, peer: Option<SocketAddr>) {
+    pub(crate) fn arrive(self: &Rc<Self>, socket: OwnedFd, peer: Option<SocketAddr>, reserved: Option<Admitted>) {
         let caller = Caller { socket, peer };
-        match self.crew.admission.admit(descriptor(&caller.socket)) {
-            Verdict::Admit(admitted) => self.send_on(caller, admitted),
+        let attempt = Attempt {
+            descriptor: descriptor(&caller.socket),
+            peer: peer.map(|peer| peer.ip()),
+            now: self.local.clock(),
+        };
+        match self.crew.admission.admit(&attempt, reserved) {
+            Verdict::Admit(pass) => self.send_on(caller, pass),
             Verdict::Refuse(refusal) => self.refuse(caller, refusal),
         }
     }
 
-    fn send_on(self: &Rc<Self>, caller: Caller, admitted: Admitted) {
+    fn send_on(self: &Rc<Self>, caller: Caller, pass: Pass) {
         let here = self.local.thread;
         let open = self.crew.members.iter().map(|member| member.open.load(Relaxed));
         // Other threads may be gone already when the server drains.
         let thread =
             if self.local.is_draining() { here } else { choose_thread(open, here, self.crew.open_on(here)) };
-        let arrival = Arrival { caller, admitted, place: self.crew.place(thread) };
+        let arrival = Arrival { caller, pass, place: self.crew.place(thread) };
         if thread == here {
             return self.host(arrival);
         }
@@ -176,14 +208,14 @@ impl<H: Handler> Host<H> {
 
     /// Serves a connection on this thread from now on.
     pub(crate) fn host(self: &Rc<Self>, arrival: Arrival) {
-        let Arrival { caller, admitted, place } = arrival;
+        let Arrival { caller, pass: Pass { admitted, address }, place } = arrival;
         let index = descriptor(&caller.socket);
         let stream = match TcpStream::from_std(caller.socket.into()) {
             Ok(stream) => stream,
             Err(error) => return self.local.exhausted(&error, 1),
         };
         let seat = admitted.seat(index, caller.peer, self.local.thread, self.local.now());
-        let link = Link::new(Rc::clone(&self.local), Stream::Tcp(stream), seat, caller.peer);
+        let link = Link::new(Rc::clone(&self.local), Stream::Tcp(stream), seat, address, caller.peer);
         if let Some(reason) = self.local.is_cut() {
             link.order(reason);
         }
@@ -194,7 +226,11 @@ impl<H: Handler> Host<H> {
     /// Tells a caller that it is not let in, and sees to it that it can read so.
     fn refuse(&self, caller: Caller, refusal: Refusal) {
         self.local.emit(&Event::Refused { peer: PeerAddr::from(caller.peer), reason: refusal });
-        socket::dismiss(&caller.socket, Admission::words(refusal));
+        match self.local.config.excess {
+            Excess::Say | Excess::Wait => socket::dismiss(&caller.socket, refusal.line().as_bytes()),
+            Excess::Close => return,
+            Excess::Reset => return socket::reset_on_close(&caller.socket),
+        }
         if Rc::strong_count(&self.refusals) > REFUSALS_MAX {
             return;
         }

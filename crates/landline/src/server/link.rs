@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
+use super::admission::AddressPlace;
 use super::local::Local;
 use super::peer::Peer;
 use super::table::{Phase, Seat, Slot};
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     /// another's.
     seat: Seat,
     stream: RefCell<Stream>,
+    /// Its share of the connections from its address, if they are counted.
+    address: Option<Box<AddressPlace>>,
     local: Rc<Local>,
     /// Where the thread remembers this.
     key: Cell<usize>,
@@ -53,7 +56,13 @@ pub(crate) struct Link {
 
 impl Link {
     /// Starts the life of a connection: from here on it is in the table and will be reported as closed.
-    pub(crate) fn new(local: Rc<Local>, stream: Stream, seat: Seat, peer: Option<SocketAddr>) -> Rc<Self> {
+    pub(crate) fn new(
+        local: Rc<Local>,
+        stream: Stream,
+        seat: Seat,
+        address: Option<Box<AddressPlace>>,
+        peer: Option<SocketAddr>,
+    ) -> Rc<Self> {
         let event =
             Event::Connected { id: seat.slot().id(), peer: PeerAddr::from(peer), open: local.table.open() };
         local.emit(&event);
@@ -62,6 +71,7 @@ impl Link {
             peer: Peer::new(seat.slot().id(), peer, local.config.max_unsent),
             seat,
             stream: RefCell::new(stream),
+            address,
             local,
             task: RefCell::default(),
             order: Cell::new(None),
@@ -273,6 +283,7 @@ impl Drop for Link {
         };
         // Whoever hears of it finds the place free.
         self.seat.vacate();
+        self.address = None;
         self.local.emit(&closed);
         self.local.forget(self.key.get());
     }

@@ -1,6 +1,7 @@
 //! Servers: listen, let callers in, serve them, end in order.
 
 mod accept;
+mod access;
 mod admission;
 mod config;
 mod connection;
@@ -22,15 +23,18 @@ mod thread;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::address::Address;
 use crate::error::Error;
 use crate::event::Subscriber;
 
+use access::Access;
 use listen::Listener;
 
-pub use config::{Config, MAX_CONNECTIONS};
+pub use access::Network;
+pub use config::{Config, Excess, MAX_CONNECTIONS};
 pub use connection::{Connection, WaitForDrain};
 pub use drain::{CutConnection, DrainReport};
 pub(crate) use drive::drive;
@@ -56,6 +60,7 @@ pub use run::{Running, Serving};
 pub struct Server {
     listeners: Vec<Listener>,
     config: Config,
+    access: Access,
     subscriber: Box<dyn Subscriber>,
 }
 
@@ -74,7 +79,7 @@ impl Server {
     {
         let config = Config::default();
         let listeners = listen::listen(&address.try_into()?, config.backlog)?;
-        Ok(Self { listeners, config, subscriber: Box::new(()) })
+        Ok(Self { listeners, config, access: Access::default(), subscriber: Box::new(()) })
     }
 
     /// The address it listens on; the first, if there are several. The port is the real one.
@@ -107,6 +112,42 @@ impl Server {
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.config.max_connections = Some(count);
+        self
+    }
+
+    /// How many connections may be open from one IPv4 address or one IPv6 /64.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, count: usize) -> Self {
+        self.config.max_connections_per_address = Some(count);
+        self
+    }
+
+    /// How many new connections may come per second.
+    #[must_use]
+    pub fn max_accept_rate(mut self, per_second: NonZeroU32) -> Self {
+        self.config.max_accept_rate = Some(per_second);
+        self
+    }
+
+    /// Lets callers from this network in, and, unless another rule allows them, nobody else. Of the rules that
+    /// match an address the one with the longest prefix decides; of two alike the one that denies.
+    #[must_use]
+    pub fn allow(mut self, network: Network) -> Self {
+        self.access.allow(network);
+        self
+    }
+
+    /// Refuses callers from this network; see [`allow`](Self::allow).
+    #[must_use]
+    pub fn deny(mut self, network: Network) -> Self {
+        self.access.deny(network);
+        self
+    }
+
+    /// What happens to callers who are not let in.
+    #[must_use]
+    pub fn excess(mut self, excess: Excess) -> Self {
+        self.config.excess = excess;
         self
     }
 

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::access::Access;
 use super::admission::Admission;
 use super::drain::{DrainReport, Watch};
 use super::fleet::Fleet;
 use super::handler::Handler;
 use super::local::Share;
 use super::table::Table;
-use super::{Config, MAX_CONNECTIONS, Server, thread};
+use super::{Config, Excess, MAX_CONNECTIONS, Server, thread};
 use crate::error::{Error, Kind};
 use crate::event::{Event, Subscriber};
 use crate::sys::{limits, signals, socket};
@@ -62,7 +63,8 @@ impl<H: Handler> Serving<H> {
     }
 
     fn launch(self) -> Result<Fleet, Error> {
-        let Server { listeners, config, subscriber } = self.server;
+        let Server { listeners, config, access, subscriber } = self.server;
+        check_excess(&config, &access)?;
         let open_files = limits::raise_open_files()
             .map_err(|error| Error::io(Kind::Serve, "cannot raise the limit on open files", error))?;
         let (max_connections, lowered) = max_connections(&config, open_files)?;
@@ -81,7 +83,11 @@ impl<H: Handler> Serving<H> {
             watch.event(&Event::BacklogLowered { asked: config.backlog, allowed });
         }
         let threads = config.threads;
-        let admission = Admission::new(table.clone(), max_connections);
+        let admission = Admission::new(table.clone(), max_connections).with(
+            access,
+            config.max_accept_rate,
+            config.max_connections_per_address,
+        );
         let share = Share::new(config, table, watch.clone());
         let fleet = Fleet::start(&share, watch.clone(), admission, sockets, self.handler)?;
         for address in addresses {
@@ -90,6 +96,18 @@ impl<H: Handler> Serving<H> {
         watch.event(&Event::Started { max_connections, lowered, threads });
         Ok(fleet)
     }
+}
+
+/// Callers can't be left waiting for a verdict that needs to know who they are.
+fn check_excess(config: &Config, access: &Access) -> Result<(), Error> {
+    let knows_callers = config.max_connections_per_address.is_some()
+        || config.max_accept_rate.is_some()
+        || !access.is_empty();
+    if config.excess == Excess::Wait && knows_callers {
+        let cause = "limits by address or rate have to accept callers before they can refuse them";
+        return Err(Error::new(Kind::Config, "cannot leave callers waiting", cause));
+    }
+    Ok(())
 }
 
 /// Sets on a listener what every connection it accepts is to start with.

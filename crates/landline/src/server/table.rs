@@ -9,7 +9,10 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
+
+use tokio::sync::Notify;
 
 use crate::sys::region::Region;
 
@@ -76,6 +79,9 @@ pub(crate) struct Table {
     /// connection counts from the moment it is let in.
     open: AtomicUsize,
     last_id: AtomicU64,
+    /// Whether somebody waits for a place, and how to tell them.
+    wanted: AtomicBool,
+    freed: Notify,
 }
 
 impl Table {
@@ -85,6 +91,8 @@ impl Table {
             slots: Region::new(capacity)?,
             open: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
+            wanted: AtomicBool::new(false),
+            freed: Notify::new(),
         }))
     }
 
@@ -99,8 +107,15 @@ impl Table {
     /// Counts one more connection, unless `max` are open.
     pub(crate) fn admit(self: &Arc<Self>, max: usize) -> Option<Admitted> {
         let more = |open| (open < max).then_some(open + 1);
-        self.open.fetch_update(Relaxed, Relaxed, more).ok()?;
+        self.open.fetch_update(SeqCst, SeqCst, more).ok()?;
         Some(Admitted { table: Arc::clone(self), counts: true })
+    }
+
+    /// Completes when a place may have become free since this was called. Cancel-safe.
+    pub(crate) fn room(&self) -> impl Future<Output = ()> {
+        let freed = self.freed.notified();
+        self.wanted.store(true, SeqCst);
+        freed
     }
 
     /// Every connection there is, by descriptor number.
@@ -128,7 +143,11 @@ impl Admitted {
 impl Admitted {
     fn give_up(&mut self) {
         if std::mem::take(&mut self.counts) {
-            self.table.open.fetch_sub(1, Relaxed);
+            self.table.open.fetch_sub(1, SeqCst);
+            // Both sides look at the other's word after they have said theirs, so one of them sees it.
+            if self.table.wanted.load(SeqCst) && self.table.wanted.swap(false, SeqCst) {
+                self.table.freed.notify_waiters();
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 //! loopback where it is not.
 #![expect(clippy::unwrap_used, reason = "what a test can't go on without has failed it")]
 
+mod admission;
 mod conversations;
 mod docs;
 mod drain;
