@@ -29,6 +29,14 @@ pub enum CloseReason {
     WriteTimeout,
     /// Nothing was said for longer than `idle_timeout`.
     IdleTimeout,
+    /// A message came more slowly than `min_receive_rate`.
+    TooSlow,
+    /// The connection lasted longer than `max_connection_time`.
+    ConnectionTimeout,
+    /// The connection reached `max_connection_age`, and was between two messages.
+    Retired,
+    /// The server was full, and of all connections this one had been idle for longest.
+    Reclaimed,
     /// The server drained, and the connection was between two messages.
     Drained,
     /// The server drained, and the connection was not done at the deadline.
@@ -53,7 +61,7 @@ pub(crate) enum Farewell {
 
 impl CloseReason {
     /// Every reason, in the order the docs list them.
-    pub const ALL: [CloseReason; 15] = [
+    pub const ALL: [CloseReason; 19] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::PeerVanished,
@@ -65,6 +73,10 @@ impl CloseReason {
         Self::MessageTimeout,
         Self::WriteTimeout,
         Self::IdleTimeout,
+        Self::TooSlow,
+        Self::ConnectionTimeout,
+        Self::Retired,
+        Self::Reclaimed,
         Self::Drained,
         Self::DrainDeadline,
         Self::Cut,
@@ -85,6 +97,10 @@ impl CloseReason {
             Self::MessageTimeout => "message unfinished for too long",
             Self::WriteTimeout => "client took no reply for too long",
             Self::IdleTimeout => "idle for too long",
+            Self::TooSlow => "message came too slowly",
+            Self::ConnectionTimeout => "connected for too long",
+            Self::Retired => "old enough to call again",
+            Self::Reclaimed => "idle, and the place was needed",
             Self::Drained => "closed by drain",
             Self::DrainDeadline => "cut at the drain deadline",
             Self::Cut => "cut",
@@ -105,9 +121,9 @@ impl CloseReason {
         }
     }
 
-    /// Whether it ended between two messages.
+    /// Whether it ended between two messages, so that nothing may be on its way in either direction.
     pub(crate) fn is_at_rest(self) -> bool {
-        matches!(self, Self::IdleTimeout | Self::Drained)
+        matches!(self, Self::IdleTimeout | Self::Retired | Self::Reclaimed | Self::Drained)
     }
 
     pub(crate) fn farewell(self) -> Farewell {
@@ -118,6 +134,10 @@ impl CloseReason {
             | Self::MessageTooLong
             | Self::MessageTimeout
             | Self::IdleTimeout
+            | Self::TooSlow
+            | Self::ConnectionTimeout
+            | Self::Retired
+            | Self::Reclaimed
             | Self::Drained => Farewell::Linger,
             Self::PeerClosed
             | Self::PeerReset

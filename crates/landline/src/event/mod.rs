@@ -133,7 +133,7 @@ pub enum Refusal {
     /// As many connections are open as may be.
     Busy,
     /// As many connections are open from this address, or its IPv6 network, as may be.
-    TooManyFromAddress,
+    TooManyPerIp,
     /// More callers came in this second than may.
     TooFast,
     /// This address may not call.
@@ -263,7 +263,7 @@ impl Refusal {
     pub const fn words(self) -> &'static str {
         match self {
             Refusal::Busy => "busy",
-            Refusal::TooManyFromAddress => "too many connections from this address",
+            Refusal::TooManyPerIp => "too many connections from this address",
             Refusal::TooFast => "too many new connections",
             Refusal::Denied => "denied",
         }
@@ -272,7 +272,7 @@ impl Refusal {
     /// The one line that the caller is told: `busy` if it may try again later, `denied` if it need not.
     pub const fn line(self) -> &'static str {
         match self {
-            Refusal::Busy | Refusal::TooManyFromAddress | Refusal::TooFast => "busy\n",
+            Refusal::Busy | Refusal::TooManyPerIp | Refusal::TooFast => "busy\n",
             Refusal::Denied => "denied\n",
         }
     }

@@ -21,6 +21,8 @@ const LAST_BATCHES: usize = 4096 / BATCH;
 /// After how many EINVAL in a row a listener counts as broken. A single one can come from a socket option
 /// that raced.
 const INVALID_MAX: u32 = 10;
+/// How often callers who wait for a place have somebody idle make room for them.
+const RECLAIM_EVERY: Duration = Duration::from_secs(1);
 /// How long to wait when resources have run out, at least; up to as long again is added at random, so that
 /// several servers do not come back in step.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -100,7 +102,7 @@ impl<H: Handler> Acceptor<H> {
                         Pace::Empty => ready.clear_ready(),
                         Pace::More => tokio::task::yield_now().await,
                         Pace::Pause => tokio::time::sleep(pause()).await,
-                        Pace::Full => self.wait_for_room().await,
+                        Pace::Full => self.wait_for_room(listener.get_ref()).await,
                     }
                 }
             }
@@ -144,13 +146,18 @@ impl<H: Handler> Acceptor<H> {
     }
 
     /// Waits until there may be a place, or the server drains.
-    async fn wait_for_room(&self) {
+    async fn wait_for_room(&self, listener: &OwnedFd) {
         let room = self.host.room();
         // A place that became free before the waiting began told nobody.
         if let Reserved::Full = self.host.reserve() {
+            if socket::has_caller(listener) {
+                self.host.local().reclaim();
+            }
             let drain = self.host.local().drain.clone();
             tokio::select! {
                 () = room => {}
+                // Somebody may have been idle for long enough by then.
+                () = tokio::time::sleep(RECLAIM_EVERY) => {}
                 () = drain.cancelled() => {}
             }
         }

@@ -33,7 +33,7 @@ pub(crate) enum Verdict {
 pub(crate) struct Pass {
     pub(crate) admitted: Admitted,
     /// Behind a pointer, because most servers have no rule that counts addresses.
-    pub(crate) address: Option<Box<AddressPlace>>,
+    pub(crate) address: Option<Box<IpPlace>>,
 }
 
 /// One exact number of each kind for the whole server, whichever thread accepts.
@@ -43,12 +43,12 @@ pub(crate) struct Admission {
     max_connections: usize,
     access: Access,
     pace: Option<Pace>,
-    per_address: Option<Arc<PerAddress>>,
+    per_ip: Option<Arc<PerIp>>,
 }
 
 impl Admission {
     pub(crate) fn new(table: Arc<Table>, max_connections: usize) -> Self {
-        Self { table, max_connections, access: Access::default(), pace: None, per_address: None }
+        Self { table, max_connections, access: Access::default(), pace: None, per_ip: None }
     }
 
     #[must_use]
@@ -56,11 +56,11 @@ impl Admission {
         mut self,
         access: Access,
         max_per_second: Option<NonZeroU32>,
-        max_per_address: Option<usize>,
+        max_per_ip: Option<usize>,
     ) -> Self {
         self.access = access;
         self.pace = max_per_second.map(Pace::new);
-        self.per_address = max_per_address.map(PerAddress::new);
+        self.per_ip = max_per_ip.map(PerIp::new);
         self
     }
 
@@ -87,10 +87,10 @@ impl Admission {
         let Some(admitted) = reserved.or_else(|| self.reserve()) else {
             return Verdict::Refuse(Refusal::Busy);
         };
-        let address = match (&self.per_address, attempt.peer) {
-            (Some(per_address), Some(peer)) => match per_address.take(peer) {
+        let address = match (&self.per_ip, attempt.peer) {
+            (Some(per_ip), Some(peer)) => match per_ip.take(peer) {
                 Some(place) => Some(Box::new(place)),
-                None => return Verdict::Refuse(Refusal::TooManyFromAddress),
+                None => return Verdict::Refuse(Refusal::TooManyPerIp),
             },
             _ => None,
         };
@@ -132,24 +132,24 @@ impl Pace {
 /// How many connections there are from each address. An IPv6 address counts with its whole /64: that is what one
 /// customer has.
 #[derive(Debug)]
-pub(crate) struct PerAddress {
+pub(crate) struct PerIp {
     max: usize,
     open: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// One connection from an address.
 #[derive(Debug)]
-pub(crate) struct AddressPlace {
-    counts: Arc<PerAddress>,
+pub(crate) struct IpPlace {
+    counts: Arc<PerIp>,
     address: IpAddr,
 }
 
-impl PerAddress {
+impl PerIp {
     fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max, open: Mutex::default() })
     }
 
-    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<AddressPlace> {
+    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<IpPlace> {
         let address = match peer.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
             v4 @ IpAddr::V4(_) => v4,
@@ -163,11 +163,11 @@ impl PerAddress {
             return None;
         }
         *count += 1;
-        Some(AddressPlace { counts: Arc::clone(self), address })
+        Some(IpPlace { counts: Arc::clone(self), address })
     }
 }
 
-impl Drop for AddressPlace {
+impl Drop for IpPlace {
     fn drop(&mut self) {
         let mut open = self.counts.open.lock().unwrap_or_else(PoisonError::into_inner);
         // An address without connections takes up no memory.
@@ -219,15 +219,15 @@ mod tests {
         let admission = Admission::new(table.clone(), 100).with(Access::default(), None, Some(2));
         let admit = |peer: &str| admission.admit(&attempt(peer, 0), None);
         let held = [admit("192.0.2.1"), admit("192.0.2.1"), admit("192.0.2.2")];
-        assert_eq!(refusal(admit("192.0.2.1")), Some(Refusal::TooManyFromAddress));
-        assert_eq!(refusal(admit("::ffff:192.0.2.1")), Some(Refusal::TooManyFromAddress));
+        assert_eq!(refusal(admit("192.0.2.1")), Some(Refusal::TooManyPerIp));
+        assert_eq!(refusal(admit("::ffff:192.0.2.1")), Some(Refusal::TooManyPerIp));
         let network = [admit("2001:db8::1"), admit("2001:db8::ffff:1")];
-        assert_eq!(refusal(admit("2001:db8::2")), Some(Refusal::TooManyFromAddress));
+        assert_eq!(refusal(admit("2001:db8::2")), Some(Refusal::TooManyPerIp));
         assert_eq!(refusal(admit("2001:db8:0:1::2")), None);
         assert_eq!(table.open(), 5, "a refused caller holds no place");
         drop((held, network));
-        let per_address = admission.per_address.as_ref().unwrap();
-        assert!(per_address.open.lock().unwrap().is_empty(), "an address without connections is forgotten");
+        let per_ip = admission.per_ip.as_ref().unwrap();
+        assert!(per_ip.open.lock().unwrap().is_empty(), "an address without connections is forgotten");
     }
 
     #[test]

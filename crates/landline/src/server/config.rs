@@ -34,7 +34,7 @@ pub struct Config {
     pub max_connections: Option<usize>,
     /// How many connections may be open from one IPv4 address or one IPv6 /64. Default: no limit of their own,
     /// because many callers share an address behind a translator or a balancer.
-    pub max_connections_per_address: Option<usize>,
+    pub max_connections_per_ip: Option<usize>,
     /// How many new connections may come per second, evenly, with one second's worth at once. Default: no limit.
     pub max_accept_rate: Option<NonZeroU32>,
     /// What happens to callers who are not let in. Default: they are told in one line, because silence looks
@@ -43,6 +43,18 @@ pub struct Config {
     /// How long a connection may be silent between two messages. Default: for ever, because a person at a
     /// prompt thinks; dead peers are found by keepalive.
     pub idle_timeout: Option<Duration>,
+    /// When the server is full, how long a connection must have been idle to make room for a new caller; whoever has been
+    /// for longest goes. Default: 5 min. `None`: nobody makes room.
+    pub idle_reclaim: Option<Duration>,
+    /// How long a connection may last, whatever it does. Default: for ever, because the length of a conversation is
+    /// its own affair.
+    pub max_connection_time: Option<Duration>,
+    /// After how long a connection ends at its next message boundary, give or take a tenth, so that callers who come back
+    /// are spread anew by a balancer. Default: never.
+    pub max_connection_age: Option<Duration>,
+    /// How many bytes per second have to come, from a message's sixth second on, while it is unfinished. Default: no minimum,
+    /// because `message_timeout` bounds what a trickle can hold.
+    pub min_receive_rate: Option<NonZeroU32>,
     /// How long a message may stay unfinished, from its first byte. Default: 30 s: a peer that sends a
     /// byte now and then holds a buffer and a slot. Too short cuts callers on slow links.
     pub message_timeout: Option<Duration>,
@@ -78,10 +90,14 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             max_connections: None,
-            max_connections_per_address: None,
+            max_connections_per_ip: None,
             max_accept_rate: None,
             excess: Excess::Say,
             idle_timeout: None,
+            idle_reclaim: Some(Duration::from_secs(5 * 60)),
+            max_connection_time: None,
+            max_connection_age: None,
+            min_receive_rate: None,
             message_timeout: Some(Duration::from_secs(30)),
             write_timeout: Some(Duration::from_secs(30)),
             max_message: 1 << 20,

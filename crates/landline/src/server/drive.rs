@@ -66,8 +66,7 @@ fn settle(link: &Link, outcome: Outcome) {
         Err(error) if error.is::<io::Error>() && link.reason().is_some() => {}
         Err(error) => link.settle_with(CloseReason::HandlerFailed, error.to_string()),
         Ok(()) if link.peer_has_ended() => link.settle(CloseReason::PeerClosed),
-        Ok(()) if link.local().is_draining() => link.settle(CloseReason::Drained),
-        Ok(()) => link.settle(CloseReason::ServerClosed),
+        Ok(()) => link.settle(link.has_to_end().unwrap_or(CloseReason::ServerClosed)),
     }
 }
 

@@ -27,6 +27,8 @@ use crate::sys::socket;
 const REFUSALS_MAX: usize = 64;
 /// How long a refused caller has to read its line and end its side.
 const REFUSAL_TIME: Duration = Duration::from_secs(1);
+/// How long a new caller waits for the place of somebody idle.
+const RECLAIM_TIME: Duration = Duration::from_secs(1);
 /// How many connections may be on their way to a thread. When more are, they stay where they were accepted.
 const INBOX: usize = 1024;
 
@@ -163,9 +165,10 @@ impl<H: Handler> Host<H> {
     pub(crate) fn reserve(&self) -> Reserved {
         match self.local.config.excess {
             // Whoever called before the listener closes is taken or told.
-            Excess::Wait if !self.local.is_draining() => {
-                self.crew.admission.reserve().map_or(Reserved::Full, Reserved::Place)
-            }
+            Excess::Wait if !self.local.is_draining() => match self.crew.admission.reserve() {
+                Some(place) => Reserved::Place(place),
+                None => Reserved::Full,
+            },
             _ => Reserved::Unasked,
         }
     }
@@ -176,17 +179,46 @@ impl<H: Handler> Host<H> {
     }
 
     /// Takes a caller from the listener.
-    pub(crate) fn arrive(self: &Rc<Self>, socket: OwnedFd, peer: Option<SocketAddr>, reserved: Option<Admitted>) {
+    pub(crate) fn arrive(
+        self: &Rc<Self>,
+        socket: OwnedFd,
+        peer: Option<SocketAddr>,
+        reserved: Option<Admitted>,
+    ) {
         let caller = Caller { socket, peer };
-        let attempt = Attempt {
-            descriptor: descriptor(&caller.socket),
-            peer: peer.map(|peer| peer.ip()),
-            now: self.local.clock(),
-        };
-        match self.crew.admission.admit(&attempt, reserved) {
+        match self.crew.admission.admit(&self.attempt(&caller), reserved) {
             Verdict::Admit(pass) => self.send_on(caller, pass),
+            Verdict::Refuse(Refusal::Busy) if self.local.reclaim() => self.let_in_after_another(caller),
             Verdict::Refuse(refusal) => self.refuse(caller, refusal),
         }
+    }
+
+    fn attempt(&self, caller: &Caller) -> Attempt {
+        Attempt {
+            descriptor: descriptor(&caller.socket),
+            peer: caller.peer.map(|peer| peer.ip()),
+            now: self.local.clock(),
+        }
+    }
+
+    /// Somebody idle was told to make room; that takes a moment.
+    fn let_in_after_another(self: &Rc<Self>, caller: Caller) {
+        let host = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let room = tokio::time::timeout(RECLAIM_TIME, async {
+                loop {
+                    let room = host.room();
+                    match host.crew.admission.admit(&host.attempt(&caller), None) {
+                        Verdict::Refuse(Refusal::Busy) => room.await,
+                        verdict => return verdict,
+                    }
+                }
+            });
+            match room.await.unwrap_or(Verdict::Refuse(Refusal::Busy)) {
+                Verdict::Admit(pass) => host.send_on(caller, pass),
+                Verdict::Refuse(refusal) => host.refuse(caller, refusal),
+            }
+        });
     }
 
     fn send_on(self: &Rc<Self>, caller: Caller, pass: Pass) {

@@ -6,23 +6,90 @@ use super::config::Config;
 use super::table::Phase;
 use crate::close::CloseReason;
 
-/// Whether a connection that has been in its phase since `since` has to end. Both times are milliseconds of
-/// one clock.
-pub(crate) fn overdue(phase: Phase, since: u64, now: u64, config: &Config) -> Option<CloseReason> {
-    let (limit, reason) = match phase {
-        Phase::Idle => (config.idle_timeout?, CloseReason::IdleTimeout),
-        Phase::Receiving => (config.message_timeout?, CloseReason::MessageTimeout),
-        Phase::Sending => (config.write_timeout?, CloseReason::WriteTimeout),
-        // A handler takes the time it takes, and the farewell has a limit of its own.
-        Phase::Answering | Phase::Closing | Phase::Free => return None,
+/// A minimum rate is held against a message only after this long: the first packets of any message are few.
+const RATE_GRACE: Duration = Duration::from_secs(5);
+
+/// A connection as its slot shows it. Times are milliseconds of the server's clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View {
+    pub(crate) id: u64,
+    pub(crate) phase: Phase,
+    /// When the phase began or last made progress.
+    pub(crate) since: u64,
+    pub(crate) accepted: u64,
+    /// How many bytes of the message that is not complete have come.
+    pub(crate) unfinished: u64,
+}
+
+/// What has to happen to a connection because of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// It ends now.
+    Cut(CloseReason),
+    /// It ends at its next message boundary.
+    Retire,
+}
+
+/// Whether a connection's time is up.
+pub(crate) fn due(view: &View, now: u64, config: &Config) -> Option<Due> {
+    let (age, elapsed) = (span(view.accepted, now), span(view.since, now));
+    if view.phase == Phase::Closing {
+        // The farewell has a limit of its own.
+        return None;
+    }
+    if config.max_connection_time.is_some_and(|limit| age >= limit) {
+        return Some(Due::Cut(CloseReason::ConnectionTimeout));
+    }
+    let (limit, reason) = match view.phase {
+        Phase::Idle => (config.idle_timeout, CloseReason::IdleTimeout),
+        Phase::Receiving if is_slow(view.unfinished, elapsed, config) => {
+            return Some(Due::Cut(CloseReason::TooSlow));
+        }
+        Phase::Receiving => (config.message_timeout, CloseReason::MessageTimeout),
+        Phase::Sending => (config.write_timeout, CloseReason::WriteTimeout),
+        // A handler takes the time it takes.
+        Phase::Answering | Phase::Closing | Phase::Free => (None, CloseReason::Cut),
     };
-    let elapsed = Duration::from_millis(now.checked_sub(since)?);
-    (elapsed >= limit).then_some(reason)
+    if limit.is_some_and(|limit| elapsed >= limit) {
+        return Some(Due::Cut(reason));
+    }
+    let retires = config.max_connection_age.is_some_and(|limit| age >= spread(limit, view.id));
+    retires.then_some(Due::Retire)
+}
+
+/// Since when a connection has been idle, if for long enough to make room for somebody else.
+pub(crate) fn reclaimable(view: &View, now: u64, config: &Config) -> Option<u64> {
+    let long_enough = config.idle_reclaim.is_some_and(|idle| span(view.since, now) >= idle);
+    (view.phase == Phase::Idle && long_enough).then_some(view.since)
+}
+
+fn is_slow(unfinished: u64, elapsed: Duration, config: &Config) -> bool {
+    let Some(rate) = config.min_receive_rate else { return false };
+    elapsed >= RATE_GRACE && u128::from(unfinished) * 1000 < elapsed.as_millis() * u128::from(rate.get())
+}
+
+/// A limit between 90 and 110 % of the one given, the same for the same connection: those that came together do not
+/// have to go together.
+fn spread(limit: Duration, id: u64) -> Duration {
+    // A multiplicative hash: ids that follow each other fall far apart.
+    let share = (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1001;
+    limit * 9 / 10 + limit / 5 * u32::try_from(share).unwrap_or(0) / 1000
+}
+
+fn span(from: u64, to: u64) -> Duration {
+    Duration::from_millis(to.saturating_sub(from))
 }
 
 /// How often to look: often enough to hold the shortest limit within a fifth of it, within the bounds given.
 pub(crate) fn sweep_interval(config: &Config, shortest: Duration, longest: Duration) -> Duration {
-    let limits = [config.message_timeout, config.write_timeout, config.idle_timeout];
+    let limits = [
+        config.message_timeout,
+        config.write_timeout,
+        config.idle_timeout,
+        config.max_connection_time,
+        config.max_connection_age,
+        config.idle_reclaim,
+    ];
     let least = limits.into_iter().flatten().min().unwrap_or(longest);
     (least / 10).clamp(shortest, longest)
 }
@@ -30,25 +97,65 @@ pub(crate) fn sweep_interval(config: &Config, shortest: Duration, longest: Durat
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::num::NonZeroU32;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn view(phase: Phase) -> View {
+        View { id: 1, phase, since: 1000, accepted: 1000, unfinished: 0 }
+    }
+
+    fn after(seconds: u64, view: View, config: &Config) -> Option<Due> {
+        due(&view, 1000 + seconds * 1000, config)
+    }
 
     #[test]
     fn each_phase_has_its_own_limit_and_a_running_handler_has_none() {
-        let config = Config { idle_timeout: Some(Duration::from_secs(5)), ..Config::default() };
-        let after = |phase, seconds: u64| overdue(phase, 1000, 1000 + seconds * 1000, &config);
-        assert_eq!(after(Phase::Idle, 4), None);
-        assert_eq!(after(Phase::Idle, 5), Some(CloseReason::IdleTimeout));
-        assert_eq!(after(Phase::Receiving, 30), Some(CloseReason::MessageTimeout));
-        assert_eq!(after(Phase::Sending, 30), Some(CloseReason::WriteTimeout));
-        assert_eq!(after(Phase::Answering, 1_000_000), None);
+        let config = Config { idle_timeout: Some(5 * SECOND), ..Config::default() };
+        assert_eq!(after(4, view(Phase::Idle), &config), None);
+        assert_eq!(after(5, view(Phase::Idle), &config), Some(Due::Cut(CloseReason::IdleTimeout)));
+        assert_eq!(after(30, view(Phase::Receiving), &config), Some(Due::Cut(CloseReason::MessageTimeout)));
+        assert_eq!(after(30, view(Phase::Sending), &config), Some(Due::Cut(CloseReason::WriteTimeout)));
+        assert_eq!(after(1_000_000, view(Phase::Answering), &config), None);
     }
 
     #[test]
     fn without_an_idle_limit_nobody_is_cut_for_being_silent() {
-        assert_eq!(overdue(Phase::Idle, 0, u64::MAX, &Config::default()), None);
+        assert_eq!(due(&view(Phase::Idle), u64::MAX, &Config::default()), None);
     }
 
     #[test]
     fn a_stamp_from_the_future_is_not_overdue() {
-        assert_eq!(overdue(Phase::Sending, 10, 5, &Config::default()), None);
+        assert_eq!(due(&view(Phase::Sending), 5, &Config::default()), None);
+    }
+
+    #[test]
+    fn a_whole_connection_may_have_a_limit_that_spares_nobody_but_those_who_say_goodbye() {
+        let config = Config { max_connection_time: Some(60 * SECOND), ..Config::default() };
+        for phase in [Phase::Idle, Phase::Answering] {
+            assert_eq!(after(59, view(phase), &config), None);
+            assert_eq!(after(60, view(phase), &config), Some(Due::Cut(CloseReason::ConnectionTimeout)));
+        }
+        assert_eq!(after(60, view(Phase::Closing), &config), None);
+    }
+
+    #[test]
+    fn connections_that_came_together_retire_one_after_the_other() {
+        let config = Config { max_connection_age: Some(100 * SECOND), ..Config::default() };
+        let retired = |seconds| {
+            let views = (0..1000).map(|id| View { id, ..view(Phase::Idle) });
+            views.filter(|view| after(seconds, *view, &config) == Some(Due::Retire)).count()
+        };
+        assert_eq!((retired(89), retired(111)), (0, 1000));
+        assert!((400..600).contains(&retired(100)), "{}", retired(100));
+    }
+
+    #[test]
+    fn a_message_that_trickles_in_is_too_slow_however_recent_its_last_byte() {
+        let config = Config { min_receive_rate: NonZeroU32::new(100), ..Config::default() };
+        let receiving = |unfinished| View { unfinished, ..view(Phase::Receiving) };
+        assert_eq!(after(4, receiving(1), &config), None, "within the grace");
+        assert_eq!(after(5, receiving(499), &config), Some(Due::Cut(CloseReason::TooSlow)));
+        assert_eq!(after(5, receiving(500), &config), None);
     }
 }

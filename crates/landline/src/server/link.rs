@@ -1,6 +1,6 @@
 //! What a connection's handle, its driver and its thread share: the socket, its slot, and how it is to end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -11,8 +11,9 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-use super::admission::AddressPlace;
+use super::admission::IpPlace;
 use super::local::Local;
 use super::peer::Peer;
 use super::table::{Phase, Seat, Slot};
@@ -38,7 +39,7 @@ pub(crate) struct Link {
     seat: Seat,
     stream: RefCell<Stream>,
     /// Its share of the connections from its address, if they are counted.
-    address: Option<Box<AddressPlace>>,
+    address: Option<Box<IpPlace>>,
     local: Rc<Local>,
     /// Where the thread remembers this.
     key: Cell<usize>,
@@ -47,6 +48,9 @@ pub(crate) struct Link {
     task: RefCell<Option<Waker>>,
     /// Set from outside the task, to end it.
     order: Cell<Option<CloseReason>>,
+    /// Whether it is to end at its next message boundary, and who wants to know.
+    retiring: Cell<bool>,
+    ending: OnceCell<CancellationToken>,
     reason: Cell<Option<CloseReason>>,
     detail: Cell<Option<Box<str>>>,
     accepted: Instant,
@@ -60,7 +64,7 @@ impl Link {
         local: Rc<Local>,
         stream: Stream,
         seat: Seat,
-        address: Option<Box<AddressPlace>>,
+        address: Option<Box<IpPlace>>,
         peer: Option<SocketAddr>,
     ) -> Rc<Self> {
         let event =
@@ -75,6 +79,8 @@ impl Link {
             local,
             task: RefCell::default(),
             order: Cell::new(None),
+            retiring: Cell::new(false),
+            ending: OnceCell::new(),
             reason: Cell::new(None),
             detail: Cell::default(),
             accepted: Instant::now(),
@@ -140,6 +146,39 @@ impl Link {
     pub(crate) fn order(&self, reason: CloseReason) {
         self.order.set(Some(reason));
         self.wake();
+    }
+
+    /// Whether it has been idle all the time since.
+    pub(crate) fn is_idle_since(&self, since: u64) -> bool {
+        let view = self.slot().view();
+        view.phase == Phase::Idle && view.since == since
+    }
+
+    /// Asks it to end at its next message boundary.
+    pub(crate) fn retire(&self) {
+        if !self.retiring.replace(true) {
+            if let Some(ending) = self.ending.get() {
+                ending.cancel();
+            }
+            self.wake();
+        }
+    }
+
+    /// Why it has to end at its next message boundary, if it has to.
+    pub(crate) fn has_to_end(&self) -> Option<CloseReason> {
+        if self.local.is_draining() {
+            return Some(CloseReason::Drained);
+        }
+        self.retiring.get().then_some(CloseReason::Retired)
+    }
+
+    /// Told when it has to end at its next message boundary.
+    pub(crate) fn ending(&self) -> &CancellationToken {
+        let ending = self.ending.get_or_init(|| self.local.drain.child_token());
+        if self.retiring.get() {
+            ending.cancel();
+        }
+        ending
     }
 
     pub(crate) fn wake(&self) {

@@ -13,8 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::config::Config;
-use super::limits;
+use super::limits::{self, Due};
 use super::link::Link;
+use super::reclaim::Idlest;
 use super::seldom::OnceASecond;
 use super::table::Table;
 use crate::buffer::Pool;
@@ -54,6 +55,8 @@ pub(crate) struct Local {
     links: RefCell<Slab<Weak<Link>>>,
     draining: Cell<bool>,
     pub(crate) drain: CancellationToken,
+    /// Who makes room when the server is full.
+    idlest: RefCell<Idlest>,
     /// Why every connection has to end, once every one has to.
     cut: Cell<Option<CloseReason>>,
     /// What the operating system last said when it had no more to give.
@@ -79,6 +82,7 @@ impl Local {
             links: RefCell::default(),
             draining: Cell::new(false),
             drain: CancellationToken::new(),
+            idlest: RefCell::default(),
             cut: Cell::new(None),
             shortage: RefCell::default(),
         };
@@ -133,7 +137,7 @@ impl Local {
     pub(crate) fn start_drain(&self) {
         self.draining.set(true);
         self.drain.cancel();
-        self.for_each(Link::wake);
+        self.for_each(|link| link.wake());
     }
 
     /// Ends every connection now.
@@ -147,7 +151,13 @@ impl Local {
         self.cut.get()
     }
 
-    fn for_each(&self, act: impl Fn(&Link)) {
+    /// Ends the connection that has been idle for longest, if one has been for long enough; false if none has.
+    pub(crate) fn reclaim(&self) -> bool {
+        let idlest = self.idlest.borrow_mut().take();
+        idlest.inspect(|link| link.order(CloseReason::Reclaimed)).is_some()
+    }
+
+    fn for_each(&self, mut act: impl FnMut(&Rc<Link>)) {
         for (_, link) in &*self.links.borrow() {
             if let Some(link) = link.upgrade() {
                 act(&link);
@@ -163,16 +173,24 @@ impl Local {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
+            // What happened since the last round was stamped with that round's time, so that is the time to hold
+            // stamps against: a round that comes late cuts nobody early.
+            let now = self.now();
             self.look_at_clock();
-            // What happened since the last round was stamped with that round's time, so everything is this
-            // much younger.
-            let elapsed = self.now().saturating_sub(u64::try_from(every.as_millis()).unwrap_or(u64::MAX));
+            let mut idlest = self.idlest.borrow_mut();
             self.for_each(|link| {
-                let slot = link.slot();
-                if let Some(reason) = limits::overdue(slot.phase(), slot.since(), elapsed, &self.config) {
-                    link.order(reason);
+                let view = link.slot().view();
+                match limits::due(&view, now, &self.config) {
+                    Some(Due::Cut(reason)) => link.order(reason),
+                    Some(Due::Retire) => link.retire(),
+                    None => {}
+                }
+                if let Some(since) = limits::reclaimable(&view, now, &self.config) {
+                    idlest.gather(since, Rc::downgrade(link));
                 }
             });
+            idlest.settle();
+            drop(idlest);
             if !self.shortage.borrow().is_empty() {
                 self.say_exhausted(self.exhaustion.rest(self.now()));
             }

@@ -16,6 +16,7 @@ mod listen;
 mod local;
 mod peer;
 mod push;
+mod reclaim;
 mod run;
 mod seldom;
 pub(crate) mod table;
@@ -117,8 +118,8 @@ impl Server {
 
     /// How many connections may be open from one IPv4 address or one IPv6 /64.
     #[must_use]
-    pub fn max_connections_per_address(mut self, count: usize) -> Self {
-        self.config.max_connections_per_address = Some(count);
+    pub fn max_connections_per_ip(mut self, count: usize) -> Self {
+        self.config.max_connections_per_ip = Some(count);
         self
     }
 
@@ -155,6 +156,34 @@ impl Server {
     #[must_use]
     pub fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
         self.config.idle_timeout = limit;
+        self
+    }
+
+    /// How long a connection must have been idle to make room when the server is full; `None`: nobody does.
+    #[must_use]
+    pub fn idle_reclaim(mut self, idle: Option<Duration>) -> Self {
+        self.config.idle_reclaim = idle;
+        self
+    }
+
+    /// How long a connection may last; `None` is for ever.
+    #[must_use]
+    pub fn max_connection_time(mut self, limit: Option<Duration>) -> Self {
+        self.config.max_connection_time = limit;
+        self
+    }
+
+    /// After how long a connection ends at its next message boundary; `None` is never.
+    #[must_use]
+    pub fn max_connection_age(mut self, age: Option<Duration>) -> Self {
+        self.config.max_connection_age = age;
+        self
+    }
+
+    /// How many bytes per second have to come while a message is unfinished; `None`: any number.
+    #[must_use]
+    pub fn min_receive_rate(mut self, bytes_per_second: Option<NonZeroU32>) -> Self {
+        self.config.min_receive_rate = bytes_per_second;
         self
     }
 

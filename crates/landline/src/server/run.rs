@@ -86,7 +86,7 @@ impl<H: Handler> Serving<H> {
         let admission = Admission::new(table.clone(), max_connections).with(
             access,
             config.max_accept_rate,
-            config.max_connections_per_address,
+            config.max_connections_per_ip,
         );
         let share = Share::new(config, table, watch.clone());
         let fleet = Fleet::start(&share, watch.clone(), admission, sockets, self.handler)?;
@@ -100,9 +100,8 @@ impl<H: Handler> Serving<H> {
 
 /// Callers can't be left waiting for a verdict that needs to know who they are.
 fn check_excess(config: &Config, access: &Access) -> Result<(), Error> {
-    let knows_callers = config.max_connections_per_address.is_some()
-        || config.max_accept_rate.is_some()
-        || !access.is_empty();
+    let knows_callers =
+        config.max_connections_per_ip.is_some() || config.max_accept_rate.is_some() || !access.is_empty();
     if config.excess == Excess::Wait && knows_callers {
         let cause = "limits by address or rate have to accept callers before they can refuse them";
         return Err(Error::new(Kind::Config, "cannot leave callers waiting", cause));

@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, A
 
 use tokio::sync::Notify;
 
+use super::limits::View;
 use crate::sys::region::Region;
 
 /// What a connection is doing.
@@ -232,14 +233,20 @@ impl Slot {
         }
     }
 
+    /// What the time limits have to know.
+    pub(crate) fn view(&self) -> View {
+        View {
+            id: self.id(),
+            phase: self.phase(),
+            since: self.since.load(Relaxed),
+            accepted: self.accepted.load(Relaxed),
+            unfinished: self.bytes_in().saturating_sub(self.answered.load(Relaxed)),
+        }
+    }
+
     pub(crate) fn set_phase(&self, phase: Phase, now: u64) {
         self.since.store(now, Relaxed);
         self.phase.store(phase as u8, Relaxed);
-    }
-
-    /// When the phase began or last made progress.
-    pub(crate) fn since(&self) -> u64 {
-        self.since.load(Relaxed)
     }
 
     /// The framing's number, 0 for a handler of the first level.

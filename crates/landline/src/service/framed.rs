@@ -71,8 +71,8 @@ enum Received {
     /// Something to push.
     Pushed(Vec<u8>),
     End,
-    /// The server drains, and this connection is between two messages.
-    Drain,
+    /// It has to end, and it is between two messages.
+    Rest(CloseReason),
 }
 
 /// How much room to read into behind a message of which `held` bytes have come: as much again, because a peer must
@@ -115,8 +115,8 @@ impl<S: Service> Conversation<'_, S> {
                     self.link().enter(Phase::Answering);
                     self.reply.append_framed(&bytes);
                 }
-                Received::Drain => {
-                    self.link().settle(CloseReason::Drained);
+                Received::Rest(reason) => {
+                    self.link().settle(reason);
                     return Ok(());
                 }
             }
@@ -159,8 +159,11 @@ impl<S: Service> Conversation<'_, S> {
                     return Poll::Ready(Ok(Received::Pushed(bytes)));
                 }
                 // What has arrived and was not yet reported as readable is still to be answered.
-                if self.link().local().is_draining() && !unfinished && !self.link().has_unread() {
-                    return Poll::Ready(Ok(Received::Drain));
+                if let Some(reason) = self.link().has_to_end()
+                    && !unfinished
+                    && !self.link().has_unread()
+                {
+                    return Poll::Ready(Ok(Received::Rest(reason)));
                 }
                 Poll::Pending
             }

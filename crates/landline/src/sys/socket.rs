@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 #[cfg(not(target_vendor = "apple"))]
 use rustix::net::SocketFlags;
 use rustix::net::{RecvFlags, SendFlags, Shutdown};
@@ -86,6 +87,13 @@ fn accept_set_up(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<Socket
     rustix::io::ioctl_fioclex(&socket)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok((socket, peer.and_then(|address| SocketAddr::try_from(address).ok())))
+}
+
+/// Whether somebody waits to be accepted.
+pub(crate) fn has_caller(listener: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut listeners = [PollFd::new(listener, PollFlags::IN)];
+    poll(&mut listeners, Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 /// An IPv4 address that came through an IPv6 socket, as what it is.

@@ -3,10 +3,10 @@
 use std::io::Read;
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroU32;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use landline::event::Refusal;
-use landline::{Event, Excess, Framing, Server, Upper, framed};
+use landline::{CloseReason, Event, Excess, Framing, Server, Upper, framed};
 
 use crate::support::{Caller, PATIENCE, Served, serve};
 
@@ -76,11 +76,11 @@ fn the_excess_is_closed_or_reset_without_a_word_if_that_is_wanted() {
 
 #[test]
 fn one_address_can_not_take_every_place() {
-    let served = upper(|server| server.max_connections_per_address(2).threads(2));
+    let served = upper(|server| server.max_connections_per_ip(2).threads(2));
     let mut greedy = [from([127, 0, 0, 2], &served), from([127, 0, 0, 2], &served)];
     greedy.iter_mut().for_each(is_let_in);
     assert_eq!(from([127, 0, 0, 2], &served).hear_out().unwrap(), "busy\n");
-    assert_eq!(refused(&served), Refusal::TooManyFromAddress);
+    assert_eq!(refused(&served), Refusal::TooManyPerIp);
     is_let_in(&mut from([127, 0, 0, 3], &served));
     let [first, _second] = greedy;
     drop(first);
@@ -116,8 +116,40 @@ fn more_new_connections_than_may_come_at_once_are_told_so() {
 
 #[test]
 fn waiting_can_not_be_joined_with_a_limit_that_has_to_know_the_caller() {
-    let serving = Server::bind("127.0.0.1:0").unwrap().excess(Excess::Wait).max_connections_per_address(1);
+    let serving = Server::bind("127.0.0.1:0").unwrap().excess(Excess::Wait).max_connections_per_ip(1);
     let error = serving.serve(framed(Framing::Line, Upper)).start().unwrap_err();
     assert!(error.is_config());
     assert!(error.to_string().starts_with("cannot leave callers waiting: "), "{error}");
+}
+
+#[test]
+fn when_the_server_is_full_whoever_has_been_idle_for_longest_makes_room() {
+    for excess in [Excess::Say, Excess::Wait] {
+        let served = upper(|server| {
+            let server = server.max_connections(3).threads(1).excess(excess);
+            server.idle_reclaim(Some(Duration::from_millis(100)))
+        });
+        let mut inside: Vec<_> = (0..3).map(|_| served.call()).collect();
+        inside.iter_mut().for_each(is_let_in);
+        // The second and the third speak again and again, the first stays silent, for longer than the server's clock
+        // takes to move.
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(50) {
+            inside[1..].iter_mut().for_each(is_let_in);
+        }
+        let mut reclaimed = loop {
+            inside[1..].iter_mut().for_each(is_let_in);
+            let mut caller = served.call();
+            caller.say("room?\n");
+            caller.half_close();
+            match caller.hear_out().unwrap().as_str() {
+                "ROOM?\n" => break inside.remove(0),
+                told => assert_eq!((told, excess), ("busy\n", Excess::Say)),
+            }
+        };
+        assert_eq!(reclaimed.hear_out().unwrap(), "");
+        let closed = served.wait_for(|event| matches!(event, Event::Closed { id: 1, .. }));
+        assert!(matches!(closed, Event::Closed { reason: CloseReason::Reclaimed, .. }), "{closed}");
+        inside.iter_mut().for_each(is_let_in);
+    }
 }

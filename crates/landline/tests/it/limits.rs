@@ -230,3 +230,66 @@ async fn a_caller_who_only_listens_is_not_idle_while_something_is_pushed_to_it()
     .await;
     assert_eq!(transcript.reason(), CloseReason::PeerClosed);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_connection_can_have_a_limit_however_busy_it_is() {
+    let config = limited(|config| config.max_connection_time = Some(LIMIT));
+    let (transcript, elapsed) = timed(config, async |mut caller| {
+        let mut heard = [0; 3];
+        while caller.write_all(b"hi\n").await.is_ok() && caller.read_exact(&mut heard).await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::ConnectionTimeout);
+    assert!(is_on_time(elapsed, LIMIT), "{elapsed:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_old_connection_ends_at_a_message_boundary_and_not_within_a_message() {
+    let config = limited(|config| config.max_connection_age = Some(LIMIT));
+    let (transcript, elapsed) = timed(config, async |mut caller| {
+        caller.write_all(b"half").await.unwrap();
+        sleep(LIMIT * 2).await;
+        caller.write_all(b" and half\nmore\n").await.unwrap();
+        let mut heard = Vec::new();
+        caller.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"HALF AND HALF\nMORE\n");
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::Retired);
+    assert!(elapsed < LIMIT * 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_of_the_first_level_is_told_when_its_connection_is_old() {
+    let handler = async |mut conn: Connection| {
+        conn.draining().await;
+        conn.write_all(b"time to go").await?;
+        Ok(())
+    };
+    let config = limited(|config| config.max_connection_age = Some(LIMIT));
+    let transcript = converse_with(config, handler, async |mut caller| {
+        let mut heard = Vec::new();
+        caller.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"time to go");
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::Retired);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_trickles_in_is_cut_long_before_its_time() {
+    let config = limited(|config| {
+        config.message_timeout = Some(LIMIT * 100);
+        config.min_receive_rate = std::num::NonZeroU32::new(10);
+    });
+    let (transcript, elapsed) = timed(config, async |mut caller| {
+        while caller.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(500)).await;
+        }
+    })
+    .await;
+    assert_eq!(transcript.reason(), CloseReason::TooSlow);
+    assert!(elapsed < LIMIT * 2, "{elapsed:?}");
+}
