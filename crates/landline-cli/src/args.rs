@@ -1,11 +1,12 @@
 //! The command line: what may be typed, and the help for it. No logic lives here.
 
 use std::ffi::OsString;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
+use landline::Network;
 use landline::address::Address;
 use landline::frame::Framing;
 
@@ -69,9 +70,45 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "COUNT", value_parser = units::count)]
     pub(crate) max_connections: Option<usize>,
 
+    /// Connections at a time from one IPv4 address or one IPv6 /64 [default: no limit of their own]
+    #[arg(long, value_name = "COUNT", value_parser = units::count)]
+    pub(crate) max_connections_per_ip: Option<usize>,
+
+    /// New connections per second, evenly, with one second's worth at once [default: no limit]
+    #[arg(long, value_name = "COUNT", value_parser = units::per_second)]
+    pub(crate) max_accept_rate: Option<NonZeroU32>,
+
+    /// Let in callers from this network and nobody else, as in 10.0.0.0/8; the longest prefix decides
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) allow: Vec<Network>,
+
+    /// Refuse callers from this network; of two rules alike, the one that denies decides
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) deny: Vec<Network>,
+
+    /// What happens to callers who are not let in
+    #[arg(long, value_name = "HOW", default_value = "say")]
+    pub(crate) excess: ExcessName,
+
     /// Close a connection on which nothing happened for this long
     #[arg(long, value_name = "DUR", default_value = "none", value_parser = units::limit)]
     pub(crate) idle_timeout: Limit,
+
+    /// When full, close whoever has been idle for longest, and for at least this long
+    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = units::limit)]
+    pub(crate) idle_reclaim: Limit,
+
+    /// Close a connection that has lasted this long, whatever it does
+    #[arg(long, value_name = "DUR", default_value = "none", value_parser = units::limit)]
+    pub(crate) max_connection_time: Limit,
+
+    /// Close a connection of this age, give or take a tenth, at its next message boundary
+    #[arg(long, value_name = "DUR", default_value = "none", value_parser = units::limit)]
+    pub(crate) max_connection_age: Limit,
+
+    /// Bytes per second that have to come, after five seconds, while a message is unfinished [default: any]
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes_per_second)]
+    pub(crate) min_receive_rate: Option<NonZeroU32>,
 
     /// Close a connection whose peer takes nothing for this long while replies wait
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = units::limit)]
@@ -174,6 +211,19 @@ pub(crate) enum ServiceName {
     Upper,
     /// The message as it came
     Echo,
+}
+
+/// What happens to callers who are not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExcessName {
+    /// They are told `busy` or `denied` in one line
+    Say,
+    /// They wait until there is a place
+    Wait,
+    /// They are closed without a word
+    Close,
+    /// They are reset
+    Reset,
 }
 
 /// How events are written.

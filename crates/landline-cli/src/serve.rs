@@ -6,13 +6,14 @@ mod holder;
 use std::env;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use landline::error::Error;
-use landline::{DrainReport, Echo, Server, Upper, framed};
+use landline::{DrainReport, Echo, Excess, Server, Upper, framed};
 
-use crate::args::{ServeArgs, ServiceName};
+use crate::args::{ExcessName, ServeArgs, ServiceName};
 use crate::exit::{Exit, Failure};
 use console::Console;
 
@@ -36,22 +37,38 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
         console.report(report);
     }
     console.finish(LOG_PATIENCE);
-    done.map_err(cannot_serve).and_then(|report| judge(&report))
+    done.map_err(|error| cannot_serve(error, args)).and_then(|report| judge(&report))
 }
 
 fn configure(server: Server, args: &ServeArgs) -> Server {
+    let server = args.allow.iter().fold(server, |server, network| server.allow(*network));
+    let server = args.deny.iter().fold(server, |server, network| server.deny(*network));
     let server = server
+        .excess(match args.excess {
+            ExcessName::Say => Excess::Say,
+            ExcessName::Wait => Excess::Wait,
+            ExcessName::Close => Excess::Close,
+            ExcessName::Reset => Excess::Reset,
+        })
         .idle_timeout(args.idle_timeout)
+        .idle_reclaim(args.idle_reclaim)
+        .max_connection_time(args.max_connection_time)
+        .max_connection_age(args.max_connection_age)
+        .min_receive_rate(args.min_receive_rate)
         .message_timeout(args.message_timeout)
         .write_timeout(args.write_timeout)
         .max_message(args.max_message)
         .drain_timeout(args.drain_timeout);
-    let server = match args.max_connections {
-        Some(count) => server.max_connections(count),
-        None => server,
-    };
-    match args.threads {
-        Some(threads) => server.threads(threads.get()),
+    let server = set(server, args.max_connections, Server::max_connections);
+    let server = set(server, args.max_connections_per_ip, Server::max_connections_per_ip);
+    let server = set(server, args.max_accept_rate, Server::max_accept_rate);
+    set(server, args.threads.map(NonZero::get), Server::threads)
+}
+
+/// What was not said keeps the library's default.
+fn set<T>(server: Server, said: Option<T>, set: impl FnOnce(Server, T) -> Server) -> Server {
+    match said {
+        Some(value) => set(server, value),
         None => server,
     }
 }
@@ -109,10 +126,12 @@ fn cannot_listen(error: Error, port: u16) -> Failure {
     with_hint(Failure::from(error), hint)
 }
 
-fn cannot_serve(error: Error) -> Failure {
-    let hint =
-        error.is_config().then(|| "lower --max-connections, or raise the limit with 'ulimit -n'".to_owned());
-    with_hint(Failure::from(error), hint)
+fn cannot_serve(error: Error, args: &ServeArgs) -> Failure {
+    let hint = error.is_config().then_some(match args.excess {
+        ExcessName::Wait => "leave out '--excess wait', or the limits by network, address and rate",
+        _ => "lower --max-connections, or raise the limit with 'ulimit -n'",
+    });
+    with_hint(Failure::from(error), hint.map(str::to_owned))
 }
 
 fn with_hint(failure: Failure, hint: Option<String>) -> Failure {

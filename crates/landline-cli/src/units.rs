@@ -1,5 +1,6 @@
 //! One grammar for durations, counts and sizes, everywhere in the program.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 /// A time limit, or none.
@@ -49,6 +50,21 @@ pub(crate) fn size(text: &str) -> Result<usize, String> {
         _ => None,
     };
     number(text, unit, FORMS)
+}
+
+/// A [`count`] per second.
+pub(crate) fn per_second(text: &str) -> Result<NonZeroU32, String> {
+    rate(count(text)?)
+}
+
+/// A [`size`] per second.
+pub(crate) fn bytes_per_second(text: &str) -> Result<NonZeroU32, String> {
+    rate(size(text)?)
+}
+
+fn rate(number: usize) -> Result<NonZeroU32, String> {
+    let small = u32::try_from(number).ok().and_then(NonZeroU32::new);
+    small.ok_or_else(|| format!("a rate is at most {} per second", u32::MAX))
 }
 
 /// Digits, then a unit. No fractions: `1.5MiB` is `1536KiB`.
