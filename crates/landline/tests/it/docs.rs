@@ -132,6 +132,7 @@ fn in_words(name: &str, value: &str) -> String {
             format!("{thousands},{rest:03}, or what the descriptor limit holds")
         }
         ("threads", _) => "one per core".to_owned(),
+        ("excess", variant) => variant.to_lowercase(),
         ("max_message" | "max_unsent", bytes) => match bytes.parse::<usize>().unwrap() >> 10 {
             kib if kib % 1024 == 0 => format!("{} MiB", kib >> 10),
             kib => format!("{kib} KiB"),
