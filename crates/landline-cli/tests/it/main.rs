@@ -5,6 +5,7 @@
 mod call_once;
 mod call_pipe;
 mod call_prompt;
+mod serve_admission;
 mod serve_calls;
 mod serve_full;
 mod serve_hostile;
