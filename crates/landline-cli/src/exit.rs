@@ -71,7 +71,8 @@ impl Failure {
 
     /// Says it on stderr; the result is for `main`.
     ///
-    /// It is said by a thread of its own: stderr may be a full pipe that nobody reads, and the program has to end all the same.
+    /// It is said by a thread of its own: stderr may be a full pipe that nobody reads, and the program has to
+    /// end all the same.
     pub(crate) fn report(self) -> ExitCode {
         let code = ExitCode::from(self.exit as u8);
         let (said, heard) = sync_channel(1);

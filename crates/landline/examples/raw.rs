@@ -1,5 +1,5 @@
-//! A handler of the first level: it owns the whole connection and speaks a protocol of its own. Here: a clock that ticks until
-//! its caller has heard enough, or the server drains.
+//! A handler of the first level: it owns the whole connection and speaks a protocol of its own. Here: a clock
+//! that ticks until its caller has heard enough, or the server drains.
 #![expect(clippy::print_stdout, reason = "it says where it listens")]
 
 use std::time::Duration;

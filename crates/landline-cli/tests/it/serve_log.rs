@@ -17,7 +17,8 @@ fn unread(flags: &[&str]) -> (Serving, std::io::PipeReader) {
     (Serving::start(command), reader)
 }
 
-/// Has so much said that the log fills its pipe and its queue many times over; returns how many lines that makes.
+/// Has so much said that the log fills its pipe and its queue many times over; returns how many lines that
+/// makes.
 fn chatter(server: &Serving) -> usize {
     const ROUNDS: usize = 40;
     const BATCH: usize = 500;

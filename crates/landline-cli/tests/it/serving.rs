@@ -1,4 +1,5 @@
-//! `landline serve` as a child process, and the callers that the tests play: with blocking calls, as in the tutorials.
+//! `landline serve` as a child process, and the callers that the tests play: with blocking calls, as in the
+//! tutorials.
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -131,7 +132,8 @@ impl Serving {
         ended
     }
 
-    /// How much memory of its own it has in use, in KiB: program text, which comes in as it is used, does not count.
+    /// How much memory of its own it has in use, in KiB: program text, which comes in as it is used, does not
+    /// count.
     pub(crate) fn memory(&self) -> usize {
         let sums = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id())).unwrap();
         let line = sums.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
@@ -230,8 +232,8 @@ impl Caller {
         self.hears(message.to_ascii_uppercase());
     }
 
-    /// Whether it is let in and gets an answer. Whoever comes a moment too early is told `busy`, and may see a reset for
-    /// having spoken.
+    /// Whether it is let in and gets an answer. Whoever comes a moment too early is told `busy`, and may see
+    /// a reset for having spoken.
     pub(crate) fn gets_an_answer(mut self) -> bool {
         let mut heard = [0; 5];
         let spoken = self.0.write_all(b"hello");

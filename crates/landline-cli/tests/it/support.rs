@@ -1,4 +1,5 @@
-//! Naive servers, and the program as a child process. Every wait has a guard, so that a test fails instead of hanging.
+//! Naive servers, and the program as a child process. Every wait has a guard, so that a test fails instead of
+//! hanging.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -181,7 +182,8 @@ pub(crate) fn refusing() -> (socket2::Socket, String) {
     (socket, address)
 }
 
-/// Whether a test can have what it needs. If not, it says by name that it is skipped, or fails where none may be.
+/// Whether a test can have what it needs. If not, it says by name that it is skipped, or fails where none may
+/// be.
 pub(crate) fn has(need: &str, is_there: bool) -> bool {
     if is_there {
         return true;

@@ -16,7 +16,8 @@ use crate::sys::socket;
 
 /// How many callers are accepted in a row before others get their turn.
 const BATCH: usize = 64;
-/// How many batches are taken at most when the listener is about to close: a full backlog. Callers may go on calling.
+/// How many batches are taken at most when the listener is about to close: a full backlog. Callers may go on
+/// calling.
 const LAST_BATCHES: usize = 4096 / BATCH;
 /// After how many EINVAL in a row a listener counts as broken. A single one can come from a socket option
 /// that raced.

@@ -33,8 +33,9 @@ impl std::fmt::Display for Network {
     }
 }
 
-/// Rules by network. Of those that match an address the one with the longest prefix decides, and of two alike the
-/// one that denies. Without a match everybody may call, unless there is a rule that allows: then nobody else may.
+/// Rules by network. Of those that match an address the one with the longest prefix decides, and of two alike
+/// the one that denies. Without a match everybody may call, unless there is a rule that allows: then nobody
+/// else may.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Access {
     rules: Vec<(Network, bool)>,

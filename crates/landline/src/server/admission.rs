@@ -1,7 +1,7 @@
 //! Who is let in: a verdict with a reason, before any handler sees the caller.
 //!
-//! It does no I/O and reads no clock. What it keeps is exact and shared by all threads: how many connections there
-//! are, how many from each address, and when the next may come.
+//! It does no I/O and reads no clock. What it keeps is exact and shared by all threads: how many connections
+//! there are, how many from each address, and when the next may come.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -74,8 +74,8 @@ impl Admission {
         self.table.room()
     }
 
-    /// Decides. The cheapest questions come first, and nothing stays counted for a caller who is refused. `reserved` is the
-    /// place that was taken beforehand, if one was.
+    /// Decides. The cheapest questions come first, and nothing stays counted for a caller who is refused.
+    /// `reserved` is the place that was taken beforehand, if one was.
     pub(crate) fn admit(&self, attempt: &Attempt, reserved: Option<Admitted>) -> Verdict {
         if !self.access.admits(attempt.peer) {
             return Verdict::Refuse(Refusal::Denied);
@@ -101,13 +101,14 @@ impl Admission {
     }
 }
 
-/// How many new connections there may be per second, evenly: the generic cell rate algorithm, with room for one
-/// second's worth at once.
+/// How many new connections there may be per second, evenly: the generic cell rate algorithm, with room for
+/// one second's worth at once.
 #[derive(Debug)]
 struct Pace {
     /// What one connection costs, in microseconds.
     interval: u64,
-    /// When everything that was let through would have come at an even pace: microseconds of the server's clock.
+    /// When everything that was let through would have come at an even pace: microseconds of the server's
+    /// clock.
     even: Mutex<u64>,
 }
 
@@ -129,8 +130,8 @@ impl Pace {
     }
 }
 
-/// How many connections there are from each address. An IPv6 address counts with its whole /64: that is what one
-/// customer has.
+/// How many connections there are from each address. An IPv6 address counts with its whole /64: that is what
+/// one customer has.
 #[derive(Debug)]
 pub(crate) struct PerIp {
     max: usize,

@@ -15,8 +15,8 @@ pub enum Excess {
     /// They are told `busy` or `denied` in one line, then closed properly.
     #[default]
     Say,
-    /// They wait in the backlog until there is a place. This can't be joined with limits that need to know who
-    /// calls.
+    /// They wait in the backlog until there is a place. This can't be joined with limits that need to know
+    /// who calls.
     Wait,
     /// They are closed without a word.
     Close,
@@ -32,10 +32,11 @@ pub struct Config {
     /// is 10,000 or what the descriptor limit holds, so that a server starts in any container. A number that
     /// was said and can't be held is an error.
     pub max_connections: Option<usize>,
-    /// How many connections may be open from one IPv4 address or one IPv6 /64. Default: no limit of their own,
-    /// because many callers share an address behind a translator or a balancer.
+    /// How many connections may be open from one IPv4 address or one IPv6 /64. Default: no limit of their
+    /// own, because many callers share an address behind a translator or a balancer.
     pub max_connections_per_ip: Option<usize>,
-    /// How many new connections may come per second, evenly, with one second's worth at once. Default: no limit.
+    /// How many new connections may come per second, evenly, with one second's worth at once. Default: no
+    /// limit.
     pub max_accept_rate: Option<NonZeroU32>,
     /// What happens to callers who are not let in. Default: they are told in one line, because silence looks
     /// like a fault.
@@ -43,17 +44,17 @@ pub struct Config {
     /// How long a connection may be silent between two messages. Default: for ever, because a person at a
     /// prompt thinks; dead peers are found by keepalive.
     pub idle_timeout: Option<Duration>,
-    /// When the server is full, how long a connection must have been idle to make room for a new caller; whoever has been
-    /// for longest goes. Default: 5 min. `None`: nobody makes room.
+    /// When the server is full, how long a connection must have been idle to make room for a new caller;
+    /// whoever has been for longest goes. Default: 5 min. `None`: nobody makes room.
     pub idle_reclaim: Option<Duration>,
-    /// How long a connection may last, whatever it does. Default: for ever, because the length of a conversation is
-    /// its own affair.
+    /// How long a connection may last, whatever it does. Default: for ever, because the length of a
+    /// conversation is its own affair.
     pub max_connection_time: Option<Duration>,
-    /// After how long a connection ends at its next message boundary, give or take a tenth, so that callers who come back
-    /// are spread anew by a balancer. Default: never.
+    /// After how long a connection ends at its next message boundary, give or take a tenth, so that callers
+    /// who come back are spread anew by a balancer. Default: never.
     pub max_connection_age: Option<Duration>,
-    /// How many bytes per second have to come, from a message's sixth second on, while it is unfinished. Default: no minimum,
-    /// because `message_timeout` bounds what a trickle can hold.
+    /// How many bytes per second have to come, from a message's sixth second on, while it is unfinished.
+    /// Default: no minimum, because `message_timeout` bounds what a trickle can hold.
     pub min_receive_rate: Option<NonZeroU32>,
     /// How long a message may stay unfinished, from its first byte. Default: 30 s: a peer that sends a
     /// byte now and then holds a buffer and a slot. Too short cuts callers on slow links.

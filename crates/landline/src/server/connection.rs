@@ -74,9 +74,9 @@ impl Connection {
         self.link.local_addr()
     }
 
-    /// Completes when the server drains or the connection has reached `max_connection_age`: finish what was begun, then
-    /// return. Whoever has not returned by the
-    /// deadline is cut. Cancel-safe, and independent of the connection's lifetime.
+    /// Completes when the server drains or the connection has reached `max_connection_age`: finish what was
+    /// begun, then return. Whoever has not returned by the deadline is cut. Cancel-safe, and independent of
+    /// the connection's lifetime.
     pub fn draining(&self) -> WaitForDrain {
         WaitForDrain(Box::pin(self.link.ending().clone().cancelled_owned()))
     }

@@ -87,8 +87,8 @@ fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Out
     })
 }
 
-/// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread input
-/// would be a reset, which can destroy the last reply on its way.
+/// Ends our side and reads away what the peer still sends, until it ends its side too. A close with unread
+/// input would be a reset, which can destroy the last reply on its way.
 async fn linger(link: &Link) {
     // Asked before our side ends: its FIN would count as something that has not arrived.
     let arrived = link.all_acknowledged();

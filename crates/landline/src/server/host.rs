@@ -134,8 +134,8 @@ pub(crate) struct Host<H: Handler> {
     pub(crate) departed: Notify,
 }
 
-/// A connection that is being served, as its thread counts it. It is one pointer, because every connection has one: what is
-/// counted where is known to the host.
+/// A connection that is being served, as its thread counts it. It is one pointer, because every connection
+/// has one: what is counted where is known to the host.
 struct Guest<H: Handler>(Rc<Host<H>>);
 
 impl<H: Handler> Guest<H> {

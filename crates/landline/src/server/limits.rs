@@ -68,8 +68,8 @@ fn is_slow(unfinished: u64, elapsed: Duration, config: &Config) -> bool {
     elapsed >= RATE_GRACE && u128::from(unfinished) * 1000 < elapsed.as_millis() * u128::from(rate.get())
 }
 
-/// A limit between 90 and 110 % of the one given, the same for the same connection: those that came together do not
-/// have to go together.
+/// A limit between 90 and 110 % of the one given, the same for the same connection: those that came together
+/// do not have to go together.
 fn spread(limit: Duration, id: u64) -> Duration {
     // A multiplicative hash: ids that follow each other fall far apart.
     let share = (id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) % 1001;

@@ -151,7 +151,8 @@ impl Local {
         self.cut.get()
     }
 
-    /// Ends the connection that has been idle for longest, if one has been for long enough; false if none has.
+    /// Ends the connection that has been idle for longest, if one has been for long enough; false if none
+    /// has.
     pub(crate) fn reclaim(&self) -> bool {
         let idlest = self.idlest.borrow_mut().take();
         idlest.inspect(|link| link.order(CloseReason::Reclaimed)).is_some()
@@ -173,8 +174,8 @@ impl Local {
         rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             rounds.tick().await;
-            // What happened since the last round was stamped with that round's time, so that is the time to hold
-            // stamps against: a round that comes late cuts nobody early.
+            // What happened since the last round was stamped with that round's time, so that is the time to
+            // hold stamps against: a round that comes late cuts nobody early.
             let now = self.now();
             self.look_at_clock();
             let mut idlest = self.idlest.borrow_mut();

@@ -130,8 +130,8 @@ impl Server {
         self
     }
 
-    /// Lets callers from this network in, and, unless another rule allows them, nobody else. Of the rules that
-    /// match an address the one with the longest prefix decides; of two alike the one that denies.
+    /// Lets callers from this network in, and, unless another rule allows them, nobody else. Of the rules
+    /// that match an address the one with the longest prefix decides; of two alike the one that denies.
     #[must_use]
     pub fn allow(mut self, network: Network) -> Self {
         self.access.allow(network);

@@ -45,8 +45,8 @@ pub(crate) struct Thread<H: Handler> {
 }
 
 impl<H: Handler> Thread<H> {
-    /// Serves until the server has drained or was cut, or a listener is broken. `up` is told, and let go of, once it has all it needs
-    /// to serve.
+    /// Serves until the server has drained or was cut, or a listener is broken. `up` is told, and let go of,
+    /// once it has all it needs to serve.
     pub(crate) fn run(self, up: &mut Option<SyncSender<()>>) -> io::Result<()> {
         let runtime =
             Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;

@@ -75,8 +75,9 @@ enum Received {
     Rest(CloseReason),
 }
 
-/// How much room to read into behind a message of which `held` bytes have come: as much again, because a peer must
-/// send what it makes us hold, but no more than a message can still need; and room for a whole read while there is little.
+/// How much room to read into behind a message of which `held` bytes have come: as much again, because a peer
+/// must send what it makes us hold, but no more than a message can still need; and room for a whole read
+/// while there is little.
 fn room(held: usize, max_message: usize) -> usize {
     let missing = max_message.saturating_add(READ_MIN).saturating_sub(held);
     held.min(missing).max(READ_MAX.saturating_sub(held)).max(READ_MIN)

@@ -131,8 +131,8 @@ fn when_the_server_is_full_whoever_has_been_idle_for_longest_makes_room() {
         });
         let mut inside: Vec<_> = (0..3).map(|_| served.call()).collect();
         inside.iter_mut().for_each(is_let_in);
-        // The second and the third speak again and again, the first stays silent, for longer than the server's clock
-        // takes to move.
+        // The second and the third speak again and again, the first stays silent, for longer than the
+        // server's clock takes to move.
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_millis(50) {
             inside[1..].iter_mut().for_each(is_let_in);
