@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Talk to a server: at a prompt, with one message, or as a pipe
     Call(CallArgs),
+    /// Look at a running server, and steer it
+    Ctl(CtlArgs),
 }
 
 /// What `landline serve` was told.
@@ -126,6 +129,11 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::duration)]
     pub(crate) drain_timeout: Duration,
 
+    /// Where 'landline ctl' finds this server: a path, or 'none'
+    /// [default: a socket of its own under `XDG_RUNTIME_DIR`, or /run for root]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
     /// How events are written to stderr
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -203,6 +211,74 @@ close counts as a line. Exit codes: 0 ok, 2 usage, 3 unknown name, 4 refused or 
 5 no reply in time, 6 connection reset or closed before the reply, 1 anything else.";
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8081";
+
+/// What `landline ctl` was told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = CTL_HELP)]
+pub(crate) struct CtlArgs {
+    /// The server's control socket [default: that of the only server that runs]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) control: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: CtlCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CtlCommand {
+    /// Say what runs, where, for how long, and how full it is
+    Status {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the open connections
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+
+        /// What to order by; all but 'id' with the largest first
+        #[arg(long, value_name = "KEY", default_value = "id")]
+        sort: SortKey,
+
+        /// Only those in this state: idle, receiving, answering, sending or closing
+        #[arg(long, value_name = "STATE", value_parser = ["idle", "receiving", "answering", "sending", "closing"])]
+        state: Option<String>,
+    },
+    /// Show all that is known of one connection, as JSON
+    Show {
+        /// Its number
+        id: u64,
+    },
+    /// Close one connection; no other is disturbed
+    Close {
+        /// Its number
+        id: u64,
+    },
+    /// Stop in order, as SIGTERM would
+    Drain,
+}
+
+/// What connections can be ordered by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortKey {
+    Id,
+    Age,
+    Idle,
+    Messages,
+    In,
+    Out,
+    Unsent,
+}
+
+const CTL_HELP: &str = "\
+Examples:
+  landline ctl status
+  landline ctl list --sort idle           whoever has been silent for longest first
+  landline ctl list --state sending       who does not read
+  landline ctl close 17
+  landline ctl --control /run/landline/8081-4711.sock drain";
 
 /// A built-in service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -2,6 +2,8 @@
 
 mod args;
 mod call;
+mod control;
+mod ctl;
 mod exit;
 mod serve;
 mod terminal;
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
     let done = match args.command {
         Command::Serve(args) => serve::run(&args),
         Command::Call(args) => call::run(&args),
+        Command::Ctl(args) => ctl::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -14,6 +14,7 @@ use landline::error::Error;
 use landline::{DrainReport, Echo, Excess, Server, Upper, framed};
 
 use crate::args::{ExcessName, ServeArgs, ServiceName};
+use crate::control::{Control, place};
 use crate::exit::{Exit, Failure};
 use console::Console;
 
@@ -27,6 +28,7 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let console = console.map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
     })?;
+    let _control = control(args, &server)?;
     let server = configure(server, args).events(Arc::clone(&console));
     // Chosen here and not within a connection: a handler behind a pointer costs each of them an allocation.
     let done = match args.service {
@@ -38,6 +40,24 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     }
     console.finish(LOG_PATIENCE);
     done.map_err(|error| cannot_serve(error, args)).and_then(|report| judge(&report))
+}
+
+/// The control socket, unless none is wanted. A place that was named has to be had; where the system has none for such
+/// things, the server does without.
+fn control(args: &ServeArgs, server: &Server) -> Result<Option<Control>, Failure> {
+    let start = |path| {
+        let addresses = server.local_addrs().iter().map(ToString::to_string).collect();
+        Control::start(path, server.monitor(), addresses)
+    };
+    match &args.control {
+        Some(path) if path.as_os_str() == "none" => Ok(None),
+        Some(path) => start(path.clone()).map(Some).map_err(|error| {
+            let cause = landline::error::describe(&error);
+            Failure::new(Exit::Listen, format!("cannot make the control socket {}: {cause}", path.display()))
+                .hint("its folder must exist and be yours; '--control none' does without")
+        }),
+        None => Ok(place::new(server.local_addr().port()).and_then(start).ok()),
+    }
 }
 
 fn configure(server: Server, args: &ServeArgs) -> Server {

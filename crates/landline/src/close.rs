@@ -37,6 +37,8 @@ pub enum CloseReason {
     Retired,
     /// The server was full, and of all connections this one had been idle for longest.
     Reclaimed,
+    /// Somebody who runs the server told this connection to end.
+    Operator,
     /// The server drained, and the connection was between two messages.
     Drained,
     /// The server drained, and the connection was not done at the deadline.
@@ -61,7 +63,7 @@ pub(crate) enum Farewell {
 
 impl CloseReason {
     /// Every reason, in the order the docs list them.
-    pub const ALL: [CloseReason; 19] = [
+    pub const ALL: [CloseReason; 20] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::PeerVanished,
@@ -77,6 +79,7 @@ impl CloseReason {
         Self::ConnectionTimeout,
         Self::Retired,
         Self::Reclaimed,
+        Self::Operator,
         Self::Drained,
         Self::DrainDeadline,
         Self::Cut,
@@ -101,6 +104,7 @@ impl CloseReason {
             Self::ConnectionTimeout => "connected for too long",
             Self::Retired => "old enough to call again",
             Self::Reclaimed => "idle, and the place was needed",
+            Self::Operator => "closed by operator",
             Self::Drained => "closed by drain",
             Self::DrainDeadline => "cut at the drain deadline",
             Self::Cut => "cut",
@@ -138,6 +142,7 @@ impl CloseReason {
             | Self::ConnectionTimeout
             | Self::Retired
             | Self::Reclaimed
+            | Self::Operator
             | Self::Drained => Farewell::Linger,
             Self::PeerClosed
             | Self::PeerReset

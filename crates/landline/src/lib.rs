@@ -73,8 +73,9 @@ pub use error::{BoxError, Error, Outcome};
 pub use event::{Event, Subscriber};
 pub use frame::Framing;
 pub use server::{
-    AnyHandler, Config, Connection, CutConnection, DrainReport, Excess, Handler, MAX_CONNECTIONS, Network,
-    Peer, PushError, Running, Sender, Server, Serving, WaitForDrain,
+    AnyHandler, CloseError, Config, Connection, ConnectionInfo, CutConnection, DrainReport, Excess, Handler,
+    MAX_CONNECTIONS, Monitor, Network, Peer, PushError, Running, Sender, Server, Serving, State,
+    WaitForDrain,
 };
 pub use service::{Echo, Framed, Reply, Service, Upper, framed, service, session};
 

@@ -33,6 +33,7 @@ pub(crate) fn by_shell(script: &str, flags: &[&str]) -> Command {
     let server = command(flags);
     let mut shell = Command::new("sh");
     shell.args(["-c", script, "sh"]).arg(server.get_program()).args(server.get_args());
+    shell.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
     shell.stderr(Stdio::piped());
     shell
 }

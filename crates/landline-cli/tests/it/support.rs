@@ -17,8 +17,17 @@ pub(crate) fn landline<const N: usize>(args: [&str; N]) -> Command {
     for name in ["CARGO", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "LC_CTYPE", "LANG"] {
         command.env_remove(name);
     }
+    // Servers of these tests are found by these tests only.
+    command.env("XDG_RUNTIME_DIR", runtime_folder());
     command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm").args(args);
     command
+}
+
+/// A folder for the control sockets of this test run; its path is short, because a socket's has to be.
+fn runtime_folder() -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("landline-run-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
 }
 
 /// Runs the program to its end with `stdin` and returns what it printed.

@@ -21,6 +21,8 @@ use crate::close::CloseReason;
 pub use escape::{Charset, escape};
 #[cfg(feature = "log")]
 pub use log::{Log, LogFormat, LogOptions, LogTime};
+#[cfg(feature = "log")]
+pub(crate) use text::{milliseconds, milliseconds_if_known};
 #[cfg(feature = "tracing")]
 pub use tracing::Tracing;
 

@@ -91,8 +91,20 @@ fn time(time: Duration) -> String {
 }
 
 #[cfg(feature = "log")]
-pub(super) fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn milliseconds<S: serde::Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64((time.as_secs_f64() * 1e6).round() / 1e3)
+}
+
+#[cfg(feature = "log")]
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+pub(crate) fn milliseconds_if_known<S: serde::Serializer>(
+    time: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => milliseconds(time, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[cfg(feature = "log")]

@@ -64,6 +64,10 @@ impl Admission {
         self
     }
 
+    pub(crate) fn max_connections(&self) -> usize {
+        self.max_connections
+    }
+
     /// Takes a place before anybody is accepted for it: for callers who are left waiting while there is none.
     pub(crate) fn reserve(&self) -> Option<Admitted> {
         self.table.admit(self.max_connections)

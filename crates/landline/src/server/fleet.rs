@@ -16,6 +16,7 @@ use super::drain::{DrainReport, Watch};
 use super::handler::Handler;
 use super::host::Crew;
 use super::local::Share;
+use super::monitor::Monitor;
 use super::thread::{Common, Stage, Thread};
 use crate::close::CloseReason;
 use crate::error::{Error, Kind};
@@ -43,9 +44,12 @@ impl Fleet {
         admission: Admission,
         listeners: Vec<Socket>,
         handler: H,
+        monitor: &Monitor,
     ) -> Result<Self, Error> {
+        let max_connections = admission.max_connections();
         let threads = share.config.threads.max(1);
         let (crew, inboxes) = Crew::new(threads, admission);
+        monitor.watch(share.clone(), Arc::clone(&crew), max_connections);
         let (stage, stages) = watch::channel(Stage::Serving);
         let (ended, ends) = mpsc::channel(threads);
         let (up, ups) = sync_channel(threads);

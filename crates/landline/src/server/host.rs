@@ -42,7 +42,7 @@ pub(crate) struct Crew {
 /// How to reach one thread.
 #[derive(Debug)]
 struct Member {
-    inbox: mpsc::Sender<Arrival>,
+    inbox: mpsc::Sender<Errand>,
     /// How many connections it has, those on their way to it included.
     open: AtomicUsize,
 }
@@ -57,6 +57,15 @@ fn descriptor(socket: &OwnedFd) -> usize {
 struct Caller {
     socket: OwnedFd,
     peer: Option<SocketAddr>,
+}
+
+/// What one thread asks of another.
+#[derive(Debug)]
+pub(crate) enum Errand {
+    /// A connection to serve from now on.
+    Serve(Arrival),
+    /// The connection with this number is to end.
+    Close(u64),
 }
 
 /// A connection on its way to its thread.
@@ -76,10 +85,15 @@ struct Place {
 
 impl Crew {
     /// A crew of `threads`, and the inbox of each.
-    pub(crate) fn new(threads: usize, admission: Admission) -> (Arc<Self>, Vec<mpsc::Receiver<Arrival>>) {
+    pub(crate) fn new(threads: usize, admission: Admission) -> (Arc<Self>, Vec<mpsc::Receiver<Errand>>) {
         let (senders, receivers): (Vec<_>, Vec<_>) = (0..threads).map(|_| mpsc::channel(INBOX)).unzip();
         let members = senders.into_iter().map(|inbox| Member { inbox, open: AtomicUsize::new(0) }).collect();
         (Arc::new(Self { members, admission }), receivers)
+    }
+
+    /// Tells a thread to close one of its connections; false if it can't take the order now.
+    pub(crate) fn tell_to_close(&self, thread: usize, id: u64) -> bool {
+        self.members.get(thread).is_some_and(|member| member.inbox.try_send(Errand::Close(id)).is_ok())
     }
 
     pub(crate) fn open_on(&self, thread: usize) -> usize {
@@ -231,15 +245,24 @@ impl<H: Handler> Host<H> {
         if thread == here {
             return self.host(arrival);
         }
-        if let Err(unsent) = self.crew.members[thread].inbox.try_send(arrival) {
-            let mut arrival = unsent.into_inner();
+        if let Err(unsent) = self.crew.members[thread].inbox.try_send(Errand::Serve(arrival))
+            && let Errand::Serve(mut arrival) = unsent.into_inner()
+        {
             arrival.place = self.crew.place(here);
             self.host(arrival);
         }
     }
 
+    /// Does what another thread asked for.
+    pub(crate) fn run_errand(self: &Rc<Self>, errand: Errand) {
+        match errand {
+            Errand::Serve(arrival) => self.host(arrival),
+            Errand::Close(id) => self.local.close(id),
+        }
+    }
+
     /// Serves a connection on this thread from now on.
-    pub(crate) fn host(self: &Rc<Self>, arrival: Arrival) {
+    fn host(self: &Rc<Self>, arrival: Arrival) {
         let Arrival { caller, pass: Pass { admitted, address }, place } = arrival;
         let index = descriptor(&caller.socket);
         let stream = match TcpStream::from_std(caller.socket.into()) {

@@ -41,6 +41,11 @@ impl Share {
     pub(crate) fn new(config: Config, table: Arc<Table>, events: Arc<dyn Subscriber>) -> Self {
         Self { config: Arc::new(config), table, events, epoch: Instant::now(), exhaustion: Arc::default() }
     }
+
+    /// The server's clock, in milliseconds, read now: for what happens rarely.
+    pub(crate) fn clock(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// What the connections of one thread have in common.
@@ -95,11 +100,6 @@ impl Local {
         self.now.get()
     }
 
-    /// The server's clock, in milliseconds, read now: for what happens rarely.
-    pub(crate) fn clock(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
     fn look_at_clock(&self) {
         self.now.set(self.clock());
     }
@@ -138,6 +138,15 @@ impl Local {
         self.draining.set(true);
         self.drain.cancel();
         self.for_each(|link| link.wake());
+    }
+
+    /// Tells one connection to end; it may have done so already.
+    pub(crate) fn close(&self, id: u64) {
+        self.for_each(|link| {
+            if link.slot().id() == id {
+                link.order(CloseReason::Operator);
+            }
+        });
     }
 
     /// Ends every connection now.

@@ -14,6 +14,7 @@ mod limits;
 pub(crate) mod link;
 mod listen;
 mod local;
+mod monitor;
 mod peer;
 mod push;
 mod reclaim;
@@ -40,6 +41,7 @@ pub use connection::{Connection, WaitForDrain};
 pub use drain::{CutConnection, DrainReport};
 pub(crate) use drive::drive;
 pub use handler::{AnyHandler, Handler};
+pub use monitor::{CloseError, ConnectionInfo, Monitor, State};
 pub use peer::Peer;
 pub use push::{PushError, Sender};
 pub use run::{Running, Serving};
@@ -63,6 +65,7 @@ pub struct Server {
     config: Config,
     access: Access,
     subscriber: Box<dyn Subscriber>,
+    monitor: Monitor,
 }
 
 impl Server {
@@ -80,7 +83,13 @@ impl Server {
     {
         let config = Config::default();
         let listeners = listen::listen(&address.try_into()?, config.backlog)?;
-        Ok(Self { listeners, config, access: Access::default(), subscriber: Box::new(()) })
+        Ok(Self {
+            listeners,
+            config,
+            access: Access::default(),
+            subscriber: Box::new(()),
+            monitor: Monitor::default(),
+        })
     }
 
     /// The address it listens on; the first, if there are several. The port is the real one.
@@ -91,6 +100,11 @@ impl Server {
     /// Every address it listens on, at least one.
     pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.listeners.iter().map(|listener| listener.address).collect()
+    }
+
+    /// A handle to look at the server while it runs, and to steer it.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
     }
 
     /// Who is told what happens. Default: nobody.

@@ -42,9 +42,11 @@ impl<H: Handler> Serving<H> {
         runtime.block_on(async {
             let mut stop =
                 Stop::new().map_err(|error| Error::io(Kind::Serve, "cannot wait for signals", error))?;
+            let monitor = self.server.monitor();
             let mut fleet = self.launch()?;
             tokio::select! {
                 () = stop.recv() => {}
+                () = monitor.asked_to_drain() => {}
                 failure = fleet.failure() => return Err(failure),
             }
             Ok(fleet.drain(stop.recv()).await)
@@ -63,7 +65,7 @@ impl<H: Handler> Serving<H> {
     }
 
     fn launch(self) -> Result<Fleet, Error> {
-        let Server { listeners, config, access, subscriber } = self.server;
+        let Server { listeners, config, access, subscriber, monitor } = self.server;
         check_excess(&config, &access)?;
         let open_files = limits::raise_open_files()
             .map_err(|error| Error::io(Kind::Serve, "cannot raise the limit on open files", error))?;
@@ -89,7 +91,7 @@ impl<H: Handler> Serving<H> {
             config.max_connections_per_ip,
         );
         let share = Share::new(config, table, watch.clone());
-        let fleet = Fleet::start(&share, watch.clone(), admission, sockets, self.handler)?;
+        let fleet = Fleet::start(&share, watch.clone(), admission, sockets, self.handler, &monitor)?;
         for address in addresses {
             watch.event(&Event::Listening { address });
         }

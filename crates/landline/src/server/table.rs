@@ -80,6 +80,8 @@ pub(crate) struct Table {
     /// connection counts from the moment it is let in.
     open: AtomicUsize,
     last_id: AtomicU64,
+    /// The highest descriptor that ever had a connection: a table can have far more slots than are ever used.
+    highest: AtomicUsize,
     /// Whether somebody waits for a place, and how to tell them.
     wanted: AtomicBool,
     freed: Notify,
@@ -92,6 +94,7 @@ impl Table {
             slots: Region::new(capacity)?,
             open: AtomicUsize::new(0),
             last_id: AtomicU64::new(0),
+            highest: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
             freed: Notify::new(),
         }))
@@ -119,9 +122,15 @@ impl Table {
         freed
     }
 
-    /// Every connection there is, by descriptor number.
+    /// Every connection there is.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.phase() != Phase::Free)
+        self.live_with_descriptors().map(|(_, slot)| slot)
+    }
+
+    /// Every connection there is, in the order of their descriptors.
+    pub(crate) fn live_with_descriptors(&self) -> impl Iterator<Item = (usize, &Slot)> {
+        let used = self.highest.load(Relaxed) + 1;
+        self.slots[..used].iter().enumerate().filter(|(_, slot)| slot.phase() != Phase::Free)
     }
 }
 
@@ -136,6 +145,7 @@ impl Admitted {
     /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
     pub(crate) fn seat(self, descriptor: usize, peer: Option<SocketAddr>, thread: usize, now: u64) -> Seat {
         let id = self.table.last_id.fetch_add(1, Relaxed) + 1;
+        self.table.highest.fetch_max(descriptor, Relaxed);
         self.table.slots[descriptor].begin(id, peer, thread, now);
         Seat { admitted: self, descriptor }
     }
@@ -274,6 +284,14 @@ impl Slot {
 
     pub(crate) fn set_unsent(&self, bytes: usize) {
         self.unsent.store(u32::try_from(bytes).unwrap_or(u32::MAX), Relaxed);
+    }
+
+    pub(crate) fn unsent(&self) -> u32 {
+        self.unsent.load(Relaxed)
+    }
+
+    pub(crate) fn thread(&self) -> u16 {
+        self.thread.load(Relaxed)
     }
 
     pub(crate) fn messages(&self) -> u64 {

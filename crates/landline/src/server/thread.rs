@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 
 use super::accept::Acceptor;
 use super::handler::Handler;
-use super::host::{Arrival, Crew, Host};
+use super::host::{Crew, Errand, Host};
 use super::local::{Local, Share};
 use crate::close::CloseReason;
 use crate::sys::socket;
@@ -41,7 +41,7 @@ pub(crate) struct Thread<H: Handler> {
     pub(crate) common: Common,
     pub(crate) handler: Arc<H>,
     pub(crate) listeners: Arc<Vec<Socket>>,
-    pub(crate) inbox: mpsc::Receiver<Arrival>,
+    pub(crate) inbox: mpsc::Receiver<Errand>,
 }
 
 impl<H: Handler> Thread<H> {
@@ -77,7 +77,7 @@ impl<H: Handler> Thread<H> {
             }
             tokio::select! {
                 Some(ended) = accepting.join_next() => ended.map_err(io::Error::other)??,
-                Some(arrival) = inbox.recv() => host.host(arrival),
+                Some(errand) = inbox.recv() => host.run_errand(errand),
                 () = host.departed.notified(), if local.is_draining() => {}
                 changed = stage.changed(), if !abandoned => {
                     // Whoever ran the server may be gone without a word.

@@ -1,6 +1,6 @@
 //! What is asked of sockets beyond reading and writing.
 
-#![allow(unsafe_code, reason = "an ioctl and a registration that no library has a safe name for")]
+#![allow(unsafe_code, reason = "what no library has a safe name for")]
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,6 +113,38 @@ pub(crate) fn dismiss(socket: &OwnedFd, text: &[u8]) {
             _ => break,
         }
     }
+}
+
+/// What the kernel has measured on the way to a peer.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Path {
+    pub(crate) round_trip: Duration,
+    /// How many segments were sent again.
+    pub(crate) retransmits: u32,
+}
+
+/// What the kernel has measured on the connection that has this descriptor now; none if it is no TCP connection.
+#[cfg(target_os = "linux")]
+pub(crate) fn path(descriptor: usize) -> Option<Path> {
+    let descriptor = i32::try_from(descriptor).ok()?;
+    // SAFETY: every field is an integer, for which zero is a value.
+    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
+    let mut len = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
+    let place = std::ptr::from_mut(&mut info).cast();
+    // SAFETY: the kernel writes at most `len` bytes, which is what `info` has; a descriptor that is closed or
+    // something else makes the call fail.
+    let outcome =
+        unsafe { libc::getsockopt(descriptor, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut len) };
+    (outcome == 0).then(|| Path {
+        round_trip: Duration::from_micros(u64::from(info.tcpi_rtt)),
+        retransmits: info.tcpi_total_retrans,
+    })
+}
+
+/// What the kernel has measured: not asked for here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn path(_: usize) -> Option<Path> {
+    None
 }
 
 /// Makes the coming close a reset: nothing queued is delivered any more.

@@ -8,6 +8,7 @@ mod docs;
 mod drain;
 mod examples;
 mod limits;
+mod monitor;
 mod push;
 mod serving;
 mod support;

@@ -1,0 +1,68 @@
+//! One request to a control socket.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Bytes;
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+
+use super::Trouble;
+use crate::exit::{Exit, Failure};
+
+/// How long a server has to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks, and reads the answer.
+pub(crate) fn get<T: DeserializeOwned>(socket: &Path, path: &str) -> Result<T, Failure> {
+    let body = request(socket, Method::GET, path)?;
+    serde_json::from_slice(&body).map_err(|error| cannot_ask(socket, &error.to_string()))
+}
+
+/// Tells it to do something.
+pub(crate) fn post(socket: &Path, path: &str) -> Result<(), Failure> {
+    request(socket, Method::POST, path).map(|_| ())
+}
+
+fn request(socket: &Path, method: Method, path: &str) -> Result<Bytes, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| cannot_ask(socket, &landline::error::describe(&error)))?;
+    let (status, body) = runtime.block_on(async {
+        match tokio::time::timeout(PATIENCE, exchange(socket, method, path)).await {
+            Ok(answer) => answer.map_err(|error| cannot_ask(socket, &landline::error::describe(&error))),
+            Err(_) => {
+                Err(Failure::new(Exit::Timeout, format!("no answer from {} within 10s", socket.display())))
+            }
+        }
+    })?;
+    if status.is_success() {
+        return Ok(body);
+    }
+    let trouble =
+        serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |Trouble { error }| error);
+    Err(Failure::new(Exit::Other, trouble))
+}
+
+async fn exchange(socket: &Path, method: Method, path: &str) -> io::Result<(hyper::StatusCode, Bytes)> {
+    let stream = tokio::net::UnixStream::connect(socket).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let request = Request::builder().method(method).uri(path).header("host", "localhost");
+    let request = request.body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
+    // It has to be driven while the answer is read, and ends by itself.
+    tokio::spawn(async move {
+        let _ = connection.await;
+    });
+    let answer = sender.send_request(request).await.map_err(io::Error::other)?;
+    let status = answer.status();
+    let body = answer.into_body().collect().await.map_err(io::Error::other)?;
+    Ok((status, body.to_bytes()))
+}
+
+fn cannot_ask(socket: &Path, cause: &str) -> Failure {
+    Failure::new(Exit::Connect, format!("cannot ask the server at {}: {cause}", socket.display()))
+        .hint("it may have ended; 'landline ctl' without --control looks for those that run")
+}

@@ -1,0 +1,232 @@
+//! A server as an operator sees it, from any thread, while it runs.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::host::Crew;
+use super::local::Share;
+use super::table::{Phase, Slot};
+use crate::event::PeerAddr;
+use crate::sys::socket;
+
+/// A handle to look at a running server and to steer it: cheap to clone, and good on any thread.
+///
+/// It reads the connection table that the threads write, without stopping them: two figures of a connection can be of
+/// two different moments. Before the server runs, and after, there is nothing to see.
+#[derive(Clone, Default)]
+pub struct Monitor(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    running: OnceLock<Watched>,
+    drain: Notify,
+}
+
+struct Watched {
+    share: Share,
+    crew: Arc<Crew>,
+    max_connections: usize,
+}
+
+/// One connection, as it was a moment ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "log", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Its number.
+    pub id: u64,
+    /// Who called.
+    pub peer: PeerAddr,
+    /// What it is doing.
+    pub state: State,
+    /// Since it was accepted, to the nearest second or so.
+    #[cfg_attr(feature = "log", serde(rename = "age_ms", serialize_with = "crate::event::milliseconds"))]
+    pub age: Duration,
+    /// Since its state began or last made progress, to the nearest second or so.
+    #[cfg_attr(
+        feature = "log",
+        serde(rename = "in_state_ms", serialize_with = "crate::event::milliseconds")
+    )]
+    pub in_state: Duration,
+    /// How many messages were answered.
+    pub messages: u64,
+    /// How many bytes came in.
+    pub bytes_in: u64,
+    /// How many bytes went out.
+    pub bytes_out: u64,
+    /// How many bytes of replies wait for the peer to take them.
+    pub unsent: u32,
+    /// The thread it lives on, from 0.
+    pub thread: u16,
+    /// How long a segment takes to the peer and back, as the kernel has measured it; Linux only.
+    #[cfg_attr(
+        feature = "log",
+        serde(rename = "round_trip_ms", serialize_with = "crate::event::milliseconds_if_known")
+    )]
+    pub round_trip: Option<Duration>,
+    /// How many segments were sent again; Linux only.
+    pub retransmits: Option<u32>,
+}
+
+/// What a connection is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "log", derive(serde::Serialize), serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum State {
+    /// It is between two messages.
+    Idle,
+    /// A message has begun and is not complete.
+    Receiving,
+    /// The handler or the service has something to do.
+    Answering,
+    /// Replies wait for the peer to take them.
+    Sending,
+    /// Our side has ended; what the peer still sends is read away.
+    Closing,
+}
+
+/// Why a connection could not be told to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseError {
+    /// There is no connection with this number, or no longer.
+    Unknown,
+    /// Its thread has very many orders waiting: try again.
+    Busy,
+}
+
+impl Monitor {
+    pub(super) fn watch(&self, share: Share, crew: Arc<Crew>, max_connections: usize) {
+        // A server runs once.
+        let _ = self.0.running.set(Watched { share, crew, max_connections });
+    }
+
+    /// Every open connection, in the order of their numbers.
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let Some(watched) = self.0.running.get() else {
+            return Vec::new();
+        };
+        let now = watched.share.clock();
+        let live = watched.share.table.live_with_descriptors();
+        let mut connections: Vec<_> =
+            live.filter_map(|(descriptor, slot)| info(descriptor, slot, now)).collect();
+        connections.sort_unstable_by_key(|connection| connection.id);
+        connections
+    }
+
+    /// The connection with this number.
+    pub fn connection(&self, id: u64) -> Option<ConnectionInfo> {
+        let watched = self.0.running.get()?;
+        let (descriptor, slot) =
+            watched.share.table.live_with_descriptors().find(|(_, slot)| slot.id() == id)?;
+        info(descriptor, slot, watched.share.clock())
+    }
+
+    /// How many connections are open.
+    pub fn open(&self) -> usize {
+        self.0.running.get().map_or(0, |watched| watched.share.table.open())
+    }
+
+    /// How many connections may be open; 0 before the server runs.
+    pub fn max_connections(&self) -> usize {
+        self.0.running.get().map_or(0, |watched| watched.max_connections)
+    }
+
+    /// For how long the server has been running.
+    pub fn uptime(&self) -> Duration {
+        self.0.running.get().map_or(Duration::ZERO, |watched| Duration::from_millis(watched.share.clock()))
+    }
+
+    /// Tells one connection to end, with [`CloseReason::Operator`](crate::CloseReason::Operator). No other is disturbed.
+    ///
+    /// # Errors
+    /// When there is no such connection, or its thread can't take the order now.
+    pub fn close(&self, id: u64) -> Result<(), CloseError> {
+        let watched = self.0.running.get().ok_or(CloseError::Unknown)?;
+        let connection = self.connection(id).ok_or(CloseError::Unknown)?;
+        if watched.crew.tell_to_close(usize::from(connection.thread), id) {
+            Ok(())
+        } else {
+            Err(CloseError::Busy)
+        }
+    }
+
+    /// Asks the server to drain, as a signal would. It has an effect on [`Serving::run`](crate::Serving::run) only: whoever
+    /// starts a server drains it.
+    pub fn drain(&self) {
+        self.0.drain.notify_one();
+    }
+
+    /// Completes when somebody asked for a drain. Cancel-safe.
+    pub(super) async fn asked_to_drain(&self) {
+        self.0.drain.notified().await;
+    }
+}
+
+/// What a slot says, unless its connection ended while it was read.
+fn info(descriptor: usize, slot: &Slot, now: u64) -> Option<ConnectionInfo> {
+    let view = slot.view();
+    let state = match view.phase {
+        Phase::Free => return None,
+        Phase::Idle => State::Idle,
+        Phase::Receiving => State::Receiving,
+        Phase::Answering => State::Answering,
+        Phase::Sending => State::Sending,
+        Phase::Closing => State::Closing,
+    };
+    let path = socket::path(descriptor);
+    let connection = ConnectionInfo {
+        id: view.id,
+        peer: PeerAddr::from(slot.peer()),
+        state,
+        age: Duration::from_millis(now.saturating_sub(view.accepted)),
+        in_state: Duration::from_millis(now.saturating_sub(view.since)),
+        messages: slot.messages(),
+        bytes_in: slot.bytes_in(),
+        bytes_out: slot.bytes_out(),
+        unsent: slot.unsent(),
+        thread: slot.thread(),
+        round_trip: path.map(|path| path.round_trip),
+        retransmits: path.map(|path| path.retransmits),
+    };
+    (slot.id() == view.id && slot.phase() != Phase::Free).then_some(connection)
+}
+
+impl State {
+    /// Its name, as JSON and the program have it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            State::Idle => "idle",
+            State::Receiving => "receiving",
+            State::Answering => "answering",
+            State::Sending => "sending",
+            State::Closing => "closing",
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Display for CloseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            CloseError::Unknown => "there is no such connection",
+            CloseError::Busy => "its thread has too many orders waiting",
+        })
+    }
+}
+
+impl std::error::Error for CloseError {}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Monitor({} open)", self.open())
+    }
+}
