@@ -86,6 +86,32 @@ impl CloseReason {
         Self::IoFailed,
     ];
 
+    /// The name under which JSON and the metrics know it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::PeerClosed => "peer_closed",
+            Self::PeerReset => "peer_reset",
+            Self::PeerVanished => "peer_vanished",
+            Self::ServerClosed => "server_closed",
+            Self::HandlerFailed => "handler_failed",
+            Self::HandlerPanicked => "handler_panicked",
+            Self::MessageTooLong => "message_too_long",
+            Self::MessageTruncated => "message_truncated",
+            Self::MessageTimeout => "message_timeout",
+            Self::WriteTimeout => "write_timeout",
+            Self::IdleTimeout => "idle_timeout",
+            Self::TooSlow => "too_slow",
+            Self::ConnectionTimeout => "connection_timeout",
+            Self::Retired => "retired",
+            Self::Reclaimed => "reclaimed",
+            Self::Operator => "operator",
+            Self::Drained => "drained",
+            Self::DrainDeadline => "drain_deadline",
+            Self::Cut => "cut",
+            Self::IoFailed => "io_failed",
+        }
+    }
+
     /// Its words, as the log has them after `closed: `.
     pub const fn words(self) -> &'static str {
         match self {

@@ -43,7 +43,7 @@
 //! # What happens, and who is told
 //!
 //! Everything that happens is an [`Event`] in one catalogue. A [`Subscriber`] sees them all; the log (feature
-//! `log`) and the bridge to `tracing` (feature `tracing`) are subscribers.
+//! `log`), the metrics (feature `metrics`) and the bridge to `tracing` (feature `tracing`) are subscribers.
 //!
 //! # Clients and tests
 //!
@@ -51,8 +51,8 @@
 //!
 //! # Features
 //!
-//! None is on by default. `log`: [`event::Log`], one line per event as text or JSON. `tracing`:
-//! [`event::Tracing`].
+//! None is on by default. `log`: [`event::Log`], one line per event as text or JSON. `metrics`:
+//! [`event::Metrics`], counts for Prometheus. `tracing`: [`event::Tracing`].
 
 pub mod address;
 mod buffer;

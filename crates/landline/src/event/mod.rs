@@ -7,6 +7,8 @@
 mod escape;
 #[cfg(feature = "log")]
 mod log;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod text;
 #[cfg(feature = "tracing")]
 mod tracing;
@@ -21,6 +23,8 @@ use crate::close::CloseReason;
 pub use escape::{Charset, escape};
 #[cfg(feature = "log")]
 pub use log::{Log, LogFormat, LogOptions, LogTime};
+#[cfg(feature = "metrics")]
+pub use metrics::{Metrics, ServerState};
 #[cfg(feature = "log")]
 pub(crate) use text::{milliseconds, milliseconds_if_known};
 #[cfg(feature = "tracing")]
@@ -200,6 +204,27 @@ impl<S: Subscriber + ?Sized> Subscriber for std::sync::Arc<S> {
     }
 }
 
+/// Tells both, the first one first.
+impl<A: Subscriber, B: Subscriber> Subscriber for (A, B) {
+    fn event(&self, event: &Event) {
+        self.0.event(event);
+        self.1.event(event);
+    }
+
+    fn wants_messages(&self) -> bool {
+        self.0.wants_messages() || self.1.wants_messages()
+    }
+
+    fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
+        if self.0.wants_messages() {
+            self.0.message(id, direction, bytes);
+        }
+        if self.1.wants_messages() {
+            self.1.message(id, direction, bytes);
+        }
+    }
+}
+
 /// Keeps every event, for tests.
 #[derive(Debug, Default)]
 pub struct Recorder(Mutex<Vec<Event>>);
@@ -261,6 +286,19 @@ impl Event {
 }
 
 impl Refusal {
+    /// Every reason, in the order the docs list them.
+    pub const ALL: [Refusal; 4] = [Self::Busy, Self::TooManyPerIp, Self::TooFast, Self::Denied];
+
+    /// The name under which JSON and the metrics know it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Refusal::Busy => "busy",
+            Refusal::TooManyPerIp => "too_many_per_ip",
+            Refusal::TooFast => "too_fast",
+            Refusal::Denied => "denied",
+        }
+    }
+
     /// Its words, as the log has them.
     pub const fn words(self) -> &'static str {
         match self {
@@ -347,5 +385,32 @@ mod tests {
         let kinds: Vec<Event> = std::iter::successors(Some(first), next).collect();
         let names: Vec<&str> = kinds.iter().map(Event::name).collect();
         assert_eq!(names, Event::NAMES);
+    }
+
+    /// Keeps how many messages it was shown.
+    struct Listener(bool, Mutex<usize>);
+
+    impl Subscriber for Listener {
+        fn event(&self, _: &Event) {}
+
+        fn wants_messages(&self) -> bool {
+            self.0
+        }
+
+        fn message(&self, _: u64, _: Direction, _: &[u8]) {
+            *self.1.lock().unwrap() += 1;
+        }
+    }
+
+    #[test]
+    fn of_two_subscribers_both_see_events_and_only_whoever_wants_them_sees_messages() {
+        let recorders = (Recorder::default(), Recorder::default());
+        recorders.event(&Event::BacklogLowered { asked: 2, allowed: 1 });
+        assert_eq!((recorders.0.events().len(), recorders.1.events().len()), (1, 1));
+        assert!(!recorders.wants_messages());
+        let listeners = (Listener(false, Mutex::default()), Listener(true, Mutex::default()));
+        assert!(listeners.wants_messages());
+        listeners.message(1, Direction::In, b"hello");
+        assert_eq!((*listeners.0.1.lock().unwrap(), *listeners.1.1.lock().unwrap()), (0, 1));
     }
 }

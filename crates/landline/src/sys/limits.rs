@@ -20,6 +20,19 @@ pub(crate) fn raise_open_files() -> io::Result<usize> {
     Ok(as_count(limit.current))
 }
 
+/// How many files may be open, if there is a limit.
+#[cfg(feature = "metrics")]
+pub(crate) fn open_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
+/// How many files this process has open, where the system tells.
+#[cfg(feature = "metrics")]
+pub(crate) fn files_open() -> Option<usize> {
+    // Looking takes a descriptor, which is listed too.
+    std::fs::read_dir("/proc/self/fd").ok().map(|descriptors| descriptors.count().saturating_sub(1))
+}
+
 fn as_count(limit: Option<u64>) -> usize {
     limit.map_or(usize::MAX, |count| usize::try_from(count).unwrap_or(usize::MAX))
 }

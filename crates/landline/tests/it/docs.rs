@@ -112,6 +112,46 @@ fn a_close_reason_has_the_name_in_json_that_the_docs_list() {
 }
 
 #[test]
+fn reasons_and_refusals_have_the_names_that_the_docs_list() {
+    for reason in CloseReason::ALL {
+        assert_eq!(reason.name(), snake_case(&format!("{reason:?}")));
+    }
+    for refusal in Refusal::ALL {
+        assert_eq!(refusal.name(), snake_case(&format!("{refusal:?}")));
+    }
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn every_metric_is_listed_with_its_type_and_its_meaning_and_nothing_else_is() {
+    let page = page("metrics.md");
+    let listed: Vec<(String, String, String)> = rows(section(&page, "Every metric"))
+        .iter()
+        .map(|row| (row[0].to_owned(), row[1].to_owned(), row[3].to_owned()))
+        .collect();
+    let text = landline::event::Metrics::new().log_lines_dropped(|| 0).encode_text();
+    let describe = |start: &'static str| text.lines().filter_map(move |line| line.strip_prefix(start));
+    let told: Vec<(String, String, String)> = std::iter::zip(describe("# TYPE "), describe("# HELP "))
+        .map(|(typed, help)| {
+            let ((name, kind), (_, words)) = (typed.split_once(' ').unwrap(), help.split_once(' ').unwrap());
+            (name.to_owned(), kind.to_owned(), words.to_owned())
+        })
+        .collect();
+    assert_eq!(listed, told);
+}
+
+#[cfg(feature = "metrics")]
+#[test]
+fn every_label_of_a_metric_is_listed() {
+    let page = page("metrics.md");
+    let text = landline::event::Metrics::new().log_lines_dropped(|| 0).encode_text();
+    for row in rows(section(&page, "Every metric")) {
+        let label = text.lines().find_map(|line| line.strip_prefix(row[0])?.strip_prefix('{'));
+        assert_eq!(row[2], label.map_or("", |label| label.split('=').next().unwrap()), "{}", row[0]);
+    }
+}
+
+#[test]
 fn every_default_is_what_the_docs_say() {
     let page = page("defaults.md");
     let listed: BTreeMap<&str, &str> = rows(&page).into_iter().map(|row| (row[0], row[1])).collect();

@@ -1,0 +1,294 @@
+//! Numbers for Prometheus, counted from events.
+//!
+//! Counting is additions to atomics and nothing else, since it happens in the accept loop among others. What
+//! is not an event, such as open descriptors, is looked up when the numbers are asked for.
+
+mod families;
+mod text;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::registry::Registry;
+
+use super::{Event, Refusal, Subscriber};
+use crate::close::CloseReason;
+
+/// The upper bounds of the histogram of durations, in seconds: from one question to a conversation of a day.
+const DURATIONS: [u32; 9] = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400];
+
+/// A subscriber that counts what happens to one server, and tells the counts to Prometheus.
+///
+/// ```no_run
+/// use std::sync::Arc;
+/// use landline::event::Metrics;
+/// use landline::{Framing, Outcome, Server, Upper, framed};
+///
+/// fn main() -> Outcome {
+///     let metrics = Arc::new(Metrics::new());
+///     let server = Server::bind("127.0.0.1:8081")?.events(Arc::clone(&metrics));
+///     let _ = server.serve(framed(Framing::Line, Upper)).run()?;
+///     print!("{}", metrics.encode_text());
+///     Ok(())
+/// }
+/// ```
+#[derive(Debug, Default)]
+pub struct Metrics {
+    counts: Arc<Counts>,
+    log_lines_dropped: Option<Gauge>,
+}
+
+/// Where a server is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
+pub enum ServerState {
+    /// It is not up yet.
+    #[default]
+    Starting,
+    /// It takes callers.
+    Serving,
+    /// It takes no more callers and waits for those it has.
+    Draining,
+    /// It has ended.
+    Stopped,
+}
+
+impl Metrics {
+    /// Numbers that are all zero, of a server that is starting.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tells also how many lines the log has dropped: `count` is asked whenever the numbers are, as in
+    /// `move || log.dropped()`.
+    #[must_use]
+    pub fn log_lines_dropped(mut self, count: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        self.log_lines_dropped = Some(Gauge(Arc::new(count)));
+        self
+    }
+
+    /// Where the server is in its life.
+    pub fn state(&self) -> ServerState {
+        self.counts.state()
+    }
+
+    /// The numbers as `OpenMetrics` text 1.0.0, of the type `application/openmetrics-text`.
+    pub fn encode(&self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(families::Families {
+            counts: Arc::clone(&self.counts),
+            log_lines_dropped: self.log_lines_dropped.clone(),
+        }));
+        let mut numbers = String::new();
+        // Writing to a string can't fail.
+        let _ = encode(&mut numbers, &registry);
+        numbers
+    }
+
+    /// The numbers in the text format that is older than `OpenMetrics`, version 0.0.4, of the type `text/plain`.
+    pub fn encode_text(&self) -> String {
+        text::from_openmetrics(&self.encode())
+    }
+}
+
+impl Subscriber for Metrics {
+    fn event(&self, event: &Event) {
+        self.counts.count(event);
+    }
+}
+
+/// A number that somebody else keeps.
+#[derive(Clone)]
+struct Gauge(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl fmt::Debug for Gauge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauge")
+    }
+}
+
+/// What was counted so far.
+#[derive(Debug, Default)]
+struct Counts {
+    state: AtomicU8,
+    max_connections: AtomicUsize,
+    opened: AtomicU64,
+    closed: [AtomicU64; CloseReason::ALL.len()],
+    refused: [AtomicU64; Refusal::ALL.len()],
+    accept_failures: AtomicU64,
+    turned_away: AtomicU64,
+    messages: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    durations: Durations,
+}
+
+/// How long connections lasted.
+#[derive(Debug, Default)]
+struct Durations {
+    /// How many lasted no longer than each bound and longer than the one before; the last has no bound.
+    buckets: [AtomicU64; DURATIONS.len() + 1],
+    sum_micros: AtomicU64,
+}
+
+impl Counts {
+    fn count(&self, event: &Event) {
+        match event {
+            Event::Started { max_connections, .. } => {
+                self.max_connections.store(*max_connections, Relaxed);
+                self.enter(ServerState::Serving);
+            }
+            Event::Connected { .. } => add(&self.opened, 1),
+            Event::Closed { reason, messages, bytes_in, bytes_out, lasted, .. } => {
+                add_at(&self.closed, *reason as usize);
+                add(&self.messages, *messages);
+                add(&self.bytes_in, *bytes_in);
+                add(&self.bytes_out, *bytes_out);
+                self.durations.observe(*lasted);
+            }
+            Event::Refused { reason, .. } => add_at(&self.refused, *reason as usize),
+            Event::AcceptFailed { .. } => add(&self.accept_failures, 1),
+            Event::ResourcesExhausted { refused, .. } => add(&self.turned_away, *refused),
+            Event::DrainStarted { .. } => self.enter(ServerState::Draining),
+            Event::Drained { .. } => self.enter(ServerState::Stopped),
+            Event::Listening { .. } | Event::BacklogLowered { .. } => {}
+        }
+    }
+
+    fn enter(&self, state: ServerState) {
+        self.state.store(state as u8, Relaxed);
+    }
+
+    fn state(&self) -> ServerState {
+        const STATES: [ServerState; 3] = [ServerState::Starting, ServerState::Serving, ServerState::Draining];
+        let state = usize::from(self.state.load(Relaxed));
+        STATES.get(state).copied().unwrap_or(ServerState::Stopped)
+    }
+}
+
+impl Durations {
+    fn observe(&self, lasted: Duration) {
+        let is_within = |bound: &u32| lasted <= Duration::from_secs(u64::from(*bound));
+        add_at(&self.buckets, DURATIONS.iter().position(is_within).unwrap_or(DURATIONS.len()));
+        add(&self.sum_micros, u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX));
+    }
+}
+
+fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Relaxed);
+}
+
+fn add_at(counters: &[AtomicU64], index: usize) {
+    // There is one for every index; nothing that could panic belongs in an accept loop.
+    if let Some(counter) = counters.get(index) {
+        add(counter, 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::PeerAddr;
+
+    fn closed(reason: CloseReason, lasted: Duration) -> Event {
+        let (id, peer, detail) = (1, PeerAddr::Unnamed, None);
+        Event::Closed { id, peer, reason, detail, messages: 3, bytes_in: 17, bytes_out: 12, lasted }
+    }
+
+    fn connected() -> Event {
+        Event::Connected { id: 1, peer: PeerAddr::Unnamed, open: 1 }
+    }
+
+    #[track_caller]
+    fn shows(metrics: &Metrics, line: &str) {
+        for text in [metrics.encode(), metrics.encode_text()] {
+            assert!(text.lines().any(|found| found == line), "no {line:?} in:\n{text}");
+        }
+    }
+
+    #[test]
+    fn every_close_reason_and_every_refusal_shows_from_the_start_and_is_counted_under_its_name() {
+        let metrics = Metrics::new();
+        for reason in CloseReason::ALL {
+            let name = reason.name();
+            shows(&metrics, &format!("landline_connections_closed_total{{reason=\"{name}\"}} 0"));
+            metrics.event(&connected());
+            metrics.event(&closed(reason, Duration::ZERO));
+            shows(&metrics, &format!("landline_connections_closed_total{{reason=\"{name}\"}} 1"));
+        }
+        for reason in Refusal::ALL {
+            let name = reason.name();
+            shows(&metrics, &format!("landline_connections_refused_total{{reason=\"{name}\"}} 0"));
+            metrics.event(&Event::Refused { peer: PeerAddr::Unnamed, reason });
+            shows(&metrics, &format!("landline_connections_refused_total{{reason=\"{name}\"}} 1"));
+        }
+    }
+
+    #[test]
+    fn what_a_connection_did_counts_when_it_closes() {
+        let metrics = Metrics::new();
+        metrics.event(&connected());
+        metrics.event(&connected());
+        shows(&metrics, "landline_connections_open 2");
+        shows(&metrics, "landline_messages_total 0");
+        metrics.event(&closed(CloseReason::PeerClosed, Duration::from_millis(2500)));
+        shows(&metrics, "landline_connections_opened_total 2");
+        shows(&metrics, "landline_connections_open 1");
+        shows(&metrics, "landline_messages_total 3");
+        shows(&metrics, "landline_received_bytes_total 17");
+        shows(&metrics, "landline_sent_bytes_total 12");
+    }
+
+    #[test]
+    fn durations_fall_into_the_first_bucket_that_holds_them() {
+        let metrics = Metrics::new();
+        for seconds in [1, 2, 100_000] {
+            metrics.event(&closed(CloseReason::PeerClosed, Duration::from_secs(seconds)));
+        }
+        for (bound, count) in [("1.0", 1), ("5.0", 2), ("86400.0", 2), ("+Inf", 3)] {
+            let bucket = format!("landline_connection_duration_seconds_bucket{{le=\"{bound}\"}} {count}");
+            shows(&metrics, &bucket);
+        }
+        shows(&metrics, "landline_connection_duration_seconds_count 3");
+        shows(&metrics, "landline_connection_duration_seconds_sum 100003.0");
+    }
+
+    #[test]
+    fn callers_who_were_lost_and_lines_that_were_dropped_are_counted() {
+        let metrics = Metrics::new().log_lines_dropped(|| 7);
+        metrics.event(&Event::AcceptFailed { cause: "".into() });
+        metrics.event(&Event::ResourcesExhausted { cause: "".into(), refused: 12 });
+        shows(&metrics, "landline_accept_failures_total 1");
+        shows(&metrics, "landline_callers_turned_away_total 12");
+        shows(&metrics, "landline_log_lines_dropped_total 7");
+    }
+
+    #[test]
+    fn the_state_follows_the_life_of_the_server() {
+        let metrics = Metrics::new();
+        let shown = |serving: u8, draining: u8| {
+            shows(&metrics, &format!("landline_serving {serving}"));
+            shows(&metrics, &format!("landline_draining {draining}"));
+            metrics.state()
+        };
+        assert_eq!(shown(0, 0), ServerState::Starting);
+        metrics.event(&Event::Started { max_connections: 500, lowered: false, threads: 1 });
+        assert_eq!(shown(1, 0), ServerState::Serving);
+        shows(&metrics, "landline_connections_max 500");
+        metrics.event(&Event::DrainStarted { open: 0, busy: 0, timeout: Duration::ZERO });
+        assert_eq!(shown(0, 1), ServerState::Draining);
+        metrics.event(&Event::Drained { finished: 0, cut: 0, took: Duration::ZERO });
+        assert_eq!(shown(0, 0), ServerState::Stopped);
+    }
+
+    #[test]
+    fn reasons_and_refusals_are_listed_in_the_order_in_which_they_are_counted() {
+        let reasons = CloseReason::ALL.map(|reason| reason as usize);
+        assert!(reasons.iter().copied().eq(0..reasons.len()));
+        let refusals = Refusal::ALL.map(|refusal| refusal as usize);
+        assert!(refusals.iter().copied().eq(0..refusals.len()));
+    }
+}

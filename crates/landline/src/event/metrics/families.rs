@@ -1,0 +1,171 @@
+//! Each metric with its name and its meaning, as prometheus-client writes them.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use super::{Counts, DURATIONS, Durations, Gauge, ServerState};
+use crate::close::CloseReason;
+use crate::event::Refusal;
+use crate::sys::limits;
+
+/// What is told whenever somebody asks.
+#[derive(Debug)]
+pub(super) struct Families {
+    pub(super) counts: Arc<Counts>,
+    pub(super) log_lines_dropped: Option<Gauge>,
+}
+
+impl Collector for Families {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut out = Writer(encoder);
+        self.server(&mut out)?;
+        self.callers(&mut out)?;
+        self.traffic(&mut out)?;
+        self.process(&mut out)
+    }
+}
+
+impl Families {
+    fn server(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let counts = &self.counts;
+        let state = counts.state();
+        out.gauge(
+            "landline_serving",
+            "1 while the server takes callers, else 0.",
+            u64::from(state == ServerState::Serving),
+        )?;
+        out.gauge(
+            "landline_draining",
+            "1 from the start of a drain to its end, else 0.",
+            u64::from(state == ServerState::Draining),
+        )?;
+        out.gauge(
+            "landline_connections_max",
+            "How many connections the server lets in at a time; 0 before it is up.",
+            as_u64(counts.max_connections.load(Relaxed)),
+        )
+    }
+
+    fn callers(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let counts = &self.counts;
+        // What closed had been opened before: looked at in this order, there is never less than nothing.
+        let closed = counts.closed.each_ref().map(|counter| counter.load(Relaxed));
+        let opened = counts.opened.load(Relaxed);
+        out.gauge(
+            "landline_connections_open",
+            "How many connections are open: those opened without those closed.",
+            opened.saturating_sub(closed.iter().sum()),
+        )?;
+        out.counter("landline_connections_opened", "How many callers were let in.", opened)?;
+        out.by_reason(
+            "landline_connections_closed",
+            "How many connections ended, by why they did.",
+            CloseReason::ALL.map(CloseReason::name).into_iter().zip(closed),
+        )?;
+        out.by_reason(
+            "landline_connections_refused",
+            "How many callers were not let in, by why they were not.",
+            Refusal::ALL.map(Refusal::name).into_iter().zip(counts.refused.iter().map(load)),
+        )?;
+        out.counter(
+            "landline_accept_failures",
+            "How many callers were lost before they were accepted.",
+            load(&counts.accept_failures),
+        )?;
+        out.counter(
+            "landline_callers_turned_away",
+            "How many callers were turned away for lack of descriptors or memory.",
+            load(&counts.turned_away),
+        )
+    }
+
+    fn traffic(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let counts = &self.counts;
+        out.counter(
+            "landline_messages",
+            "How many messages were answered; those of a connection are added when it closes.",
+            load(&counts.messages),
+        )?;
+        out.counter(
+            "landline_received_bytes",
+            "How many bytes came in; those of a connection are added when it closes.",
+            load(&counts.bytes_in),
+        )?;
+        out.counter(
+            "landline_sent_bytes",
+            "How many bytes went out; those of a connection are added when it closes.",
+            load(&counts.bytes_out),
+        )?;
+        out.histogram(
+            "landline_connection_duration_seconds",
+            "How long connections lasted, from accept to close.",
+            &counts.durations,
+        )
+    }
+
+    fn process(&self, out: &mut Writer<'_>) -> fmt::Result {
+        if let Some(dropped) = &self.log_lines_dropped {
+            let help = "How many lines the log dropped because whoever reads it did not keep up.";
+            out.counter("landline_log_lines_dropped", help, (dropped.0)())?;
+        }
+        if let Some(open) = limits::files_open() {
+            out.gauge("process_open_fds", "How many descriptors the process has open.", as_u64(open))?;
+        }
+        if let Some(max) = limits::open_files() {
+            out.gauge("process_max_fds", "How many descriptors the process may have open.", max)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes one metric at a time.
+struct Writer<'a>(DescriptorEncoder<'a>);
+
+impl Writer<'_> {
+    fn counter(&mut self, name: &str, help: &str, count: u64) -> fmt::Result {
+        ConstCounter::new(count).encode(self.0.encode_descriptor(name, help, None, MetricType::Counter)?)
+    }
+
+    fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
+        let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+        value.encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+    }
+
+    fn by_reason(
+        &mut self,
+        name: &str,
+        help: &str,
+        counts: impl Iterator<Item = (&'static str, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
+        for (reason, count) in counts {
+            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, durations: &Durations) -> fmt::Result {
+        #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are more than 200 years")]
+        let sum = load(&durations.sum_micros) as f64 / 1e6;
+        let bounds = DURATIONS.iter().map(|bound| f64::from(*bound)).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(durations.buckets.iter().map(load)).collect();
+        let count = buckets.iter().map(|(_, count)| count).sum();
+        let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+    }
+}
+
+fn load(counter: &AtomicU64) -> u64 {
+    counter.load(Relaxed)
+}
+
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
