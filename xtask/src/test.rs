@@ -14,11 +14,14 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: &[Need] = &[Need {
-    program: "strace",
-    package: "strace",
-    reason: "the tests that watch system calls, or make them fail",
-}];
+const NEEDS: &[Need] = &[
+    Need {
+        program: "strace",
+        package: "strace",
+        reason: "the tests that watch system calls, or make them fail",
+    },
+    Need { program: "promtool", package: "prometheus", reason: "the test of the metrics' text format" },
+];
 
 /// Installs what is missing, then runs the tests with `extra` handed to `cargo test`.
 ///
@@ -101,12 +104,15 @@ mod tests {
 
     #[test]
     fn whoever_may_not_install_is_told_the_line_to_run() {
-        assert_eq!(way(true, false, false), Err("please run as root: apt-get install strace".to_owned()));
+        assert_eq!(
+            way(true, false, false),
+            Err("please run as root: apt-get install strace prometheus".to_owned())
+        );
     }
 
     #[test]
     fn a_system_without_apt_is_told_what_is_missing() {
         let failure = way(false, true, true).unwrap_err();
-        assert!(failure.ends_with(": strace"), "{failure}");
+        assert!(failure.ends_with(": strace, promtool"), "{failure}");
     }
 }

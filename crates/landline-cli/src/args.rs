@@ -1,6 +1,7 @@
 //! The command line: what may be typed, and the help for it. No logic lives here.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,7 +43,7 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Answer callers with a built-in service
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Talk to a server: at a prompt, with one message, or as a pipe
     Call(CallArgs),
     /// Look at a running server, and steer it
@@ -134,6 +135,10 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "PATH")]
     pub(crate) control: Option<PathBuf>,
 
+    /// Tell metrics and health over HTTP, at /metrics, /healthz and /readyz: PORT or a loopback address
+    #[arg(long, value_name = "ADDR", value_parser = units::loopback)]
+    pub(crate) http: Option<SocketAddr>,
+
     /// How events are written to stderr
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
@@ -158,6 +163,7 @@ Examples:
   landline serve 9000 --service echo      send back what comes
   landline serve 0 --print-port           on a free port, told on stdout
   landline serve --framing line --max-message 64KiB --idle-timeout 5m
+  landline serve --http 9100              with metrics at http://127.0.0.1:9100/metrics
 
 Durations are 500ms, 5s, 2m, 1h; 'none' turns a limit off. Ctrl-C stops: messages that have begun are
 answered first; Ctrl-C again cuts them.";

@@ -2,6 +2,7 @@
 
 mod console;
 mod holder;
+mod http;
 
 use std::env;
 use std::io::IsTerminal;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landline::error::Error;
-use landline::{DrainReport, Echo, Excess, Server, Upper, framed};
+use landline::event::Metrics;
+use landline::{DrainReport, Echo, Excess, Running, Server, Upper, framed};
 
 use crate::args::{ExcessName, ServeArgs, ServiceName};
 use crate::control::{Control, place};
@@ -24,17 +26,26 @@ const LOG_PATIENCE: Duration = Duration::from_secs(1);
 /// Serves until told to stop.
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let server = Server::bind(&args.address).map_err(|error| cannot_listen(error, args.address.port()))?;
-    let console = Console::new(args, introduction(args, &server.local_addrs())).map(Arc::new);
+    let http = args.http.map(|address| Server::bind(address).map_err(|e| cannot_listen(e, address.port())));
+    let http = http.transpose()?;
+    let introduction = introduction(args, &server.local_addrs(), http.as_ref());
+    let console = Console::new(args, introduction).map(Arc::new);
     let console = console.map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
     })?;
     let _control = control(args, &server)?;
-    let server = configure(server, args).events(Arc::clone(&console));
+    let server = configure(server, args);
+    let (server, http) = match http {
+        Some(http) => tell_over_http(server, http, &console).map(|(server, http)| (server, Some(http)))?,
+        None => (server.events(Arc::clone(&console)), None),
+    };
     // Chosen here and not within a connection: a handler behind a pointer costs each of them an allocation.
     let done = match args.service {
         ServiceName::Upper => server.serve(framed(args.framing, Upper)).run(),
         ServiceName::Echo => server.serve(framed(args.framing, Echo)).run(),
     };
+    // It has answered up to here, so that whoever asked could see the drain.
+    drop(http);
     if let Ok(report) = &done {
         console.report(report);
     }
@@ -58,6 +69,23 @@ fn control(args: &ServeArgs, server: &Server) -> Result<Option<Control>, Failure
         }),
         None => Ok(place::new(server.local_addr().port()).and_then(start).ok()),
     }
+}
+
+/// Has a server counted, and its numbers told over HTTP for as long as what is returned with it lives.
+fn tell_over_http(
+    server: Server,
+    http: Server,
+    console: &Arc<Console>,
+) -> Result<(Server, Running), Failure> {
+    let log = Arc::clone(console);
+    let metrics = Arc::new(Metrics::new().log_lines_dropped(move || log.dropped()));
+    let running = http::start(http, Arc::clone(&metrics)).map_err(|error| {
+        let hint = "leave out --http, or raise the limit with 'ulimit -n'";
+        let hint = error.is_config().then(|| hint.to_owned());
+        with_hint(Failure::from(error), hint)
+    })?;
+    // Counted first: what the log says can then be seen in the numbers.
+    Ok((server.events((metrics, Arc::clone(console))), running))
 }
 
 fn configure(server: Server, args: &ServeArgs) -> Server {
@@ -94,7 +122,7 @@ fn set<T>(server: Server, said: Option<T>, set: impl FnOnce(Server, T) -> Server
 }
 
 /// The lines that greet whoever started the server, with a place for what only the running server knows.
-fn introduction(args: &ServeArgs, addresses: &[SocketAddr]) -> console::Introduction {
+fn introduction(args: &ServeArgs, addresses: &[SocketAddr], http: Option<&Server>) -> console::Introduction {
     let port = addresses.first().map_or(args.address.port(), SocketAddr::port);
     let local = addresses.iter().all(|address| address.ip().is_loopback());
     let service = match args.service {
@@ -105,6 +133,7 @@ fn introduction(args: &ServeArgs, addresses: &[SocketAddr]) -> console::Introduc
     console::Introduction {
         openness: local.then(|| format!(" (this machine only; ':{port}' opens it to the network)")),
         service: format!("service {service}"),
+        metrics: http.map(|http| format!("metrics on http://{}/metrics", http.local_addr())),
         try_it: format!("try it: {call}        stop: Ctrl-C"),
         port: args.print_port.then_some(port),
     }

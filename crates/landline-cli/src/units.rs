@@ -1,7 +1,10 @@
-//! One grammar for durations, counts and sizes, everywhere in the program.
+//! One grammar for durations, counts, sizes and addresses of this machine, everywhere in the program.
 
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::time::Duration;
+
+use landline::address::Address;
 
 /// A time limit, or none.
 pub(crate) type Limit = Option<Duration>;
@@ -67,6 +70,19 @@ fn rate(number: usize) -> Result<NonZeroU32, String> {
     small.ok_or_else(|| format!("a rate is at most {} per second", u32::MAX))
 }
 
+/// `9100`, `127.0.0.1:9100`, `[::1]:9100`, `localhost:9100`: an address that only this machine reaches.
+pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
+    const OTHERS: &str = "only a loopback address will do: for other machines to ask would take a token, \
+                          and that is not there yet";
+    let address: Address = text.parse().map_err(|error: landline::Error| error.to_string())?;
+    let ip = match address.host() {
+        Some("localhost") => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
+        Some(host) => host.parse().ok().filter(IpAddr::is_loopback),
+        None => None,
+    };
+    ip.map(|ip| SocketAddr::from((ip, address.port()))).ok_or_else(|| OTHERS.to_owned())
+}
+
 /// Digits, then a unit. No fractions: `1.5MiB` is `1536KiB`.
 fn number(text: &str, unit: impl Fn(&str) -> Option<usize>, forms: &str) -> Result<usize, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
@@ -110,5 +126,16 @@ mod tests {
         for wrong in ["", "KiB", "64K", "1.5MiB", "0KiB", "99999999999GiB"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_addresses_that_no_other_machine_reaches_are_loopback() {
+        assert_eq!(loopback("9100"), Ok(SocketAddr::from(([127, 0, 0, 1], 9100))));
+        assert_eq!(loopback("localhost:0"), Ok(SocketAddr::from(([127, 0, 0, 1], 0))));
+        assert_eq!(loopback("[::1]:9100").map(|address| address.to_string()), Ok("[::1]:9100".to_owned()));
+        for wrong in [":9100", "0.0.0.0:9100", "[::]:9100", "10.0.0.1:9100", "example.com:9100"] {
+            assert!(loopback(wrong).unwrap_err().contains("a token"), "{wrong}");
+        }
+        assert!(loopback("127.0.0.1").is_err());
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Introduction {
     /// Who can reach it, if that is worth saying.
     pub(super) openness: Option<String>,
     pub(super) service: String,
+    /// Where its numbers are told, if they are.
+    pub(super) metrics: Option<String>,
     pub(super) try_it: String,
     /// To be printed to stdout.
     pub(super) port: Option<u16>,
@@ -53,6 +55,11 @@ impl Console {
         }
     }
 
+    /// How many lines nobody read in time.
+    pub(super) fn dropped(&self) -> u64 {
+        self.log.dropped()
+    }
+
     pub(super) fn finish(&self, patience: Duration) {
         self.log.finish(patience);
     }
@@ -68,6 +75,9 @@ impl Console {
             Event::Started { .. } => {
                 let dot = terminal::words("\u{b7}", self.charset);
                 self.log.say(format!("{} {dot} {}", introduction.service, event.line(self.charset)));
+                if let Some(metrics) = &introduction.metrics {
+                    self.log.say(metrics.clone());
+                }
                 if is_watched() {
                     self.log.say(introduction.try_it.clone());
                 }
