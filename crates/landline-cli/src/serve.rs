@@ -6,14 +6,13 @@ mod http;
 
 use std::env;
 use std::io::IsTerminal;
-use std::net::SocketAddr;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::time::Duration;
 
 use landline::error::Error;
 use landline::event::Metrics;
-use landline::{DrainReport, Echo, Excess, Running, Server, Upper, framed};
+use landline::{DrainReport, Echo, Excess, ListenAddr, Running, Server, Upper, framed};
 
 use crate::args::{ExcessName, ServeArgs, ServiceName};
 use crate::control::{Control, place};
@@ -122,9 +121,9 @@ fn set<T>(server: Server, said: Option<T>, set: impl FnOnce(Server, T) -> Server
 }
 
 /// The lines that greet whoever started the server, with a place for what only the running server knows.
-fn introduction(args: &ServeArgs, addresses: &[SocketAddr], http: Option<&Server>) -> console::Introduction {
-    let port = addresses.first().map_or(args.address.port(), SocketAddr::port);
-    let local = addresses.iter().all(|address| address.ip().is_loopback());
+fn introduction(args: &ServeArgs, addresses: &[ListenAddr], http: Option<&Server>) -> console::Introduction {
+    let port = addresses.first().map_or(args.address.port(), ListenAddr::port);
+    let local = addresses.iter().all(ListenAddr::is_local);
     let service = match args.service {
         ServiceName::Upper => "upper",
         ServiceName::Echo => "echo",

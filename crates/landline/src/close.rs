@@ -35,7 +35,7 @@ pub enum CloseReason {
     ConnectionTimeout,
     /// The connection reached `max_connection_age`, and was between two messages.
     Retired,
-    /// The server was full, and of the connections of its thread this one had been idle for longest.
+    /// The server was full, and this connection had been idle for longest.
     Reclaimed,
     /// Somebody who runs the server told this connection to end.
     Operator,

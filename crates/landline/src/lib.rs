@@ -24,9 +24,10 @@
 //! that loop runs no code of yours and waits for nothing, so it can't be stalled, and no error of accept(2)
 //! ends it but one that means the listener is broken.
 //!
-//! **Admission** counts it against [`max_connections`](Server::max_connections), one exact number for the whole server. The next caller is told
-//! `busy` in one line and seen off properly. A caller who is let in gets a slot in the connection table and a
-//! thread, and stays there: futures and sessions need not be `Send`.
+//! **Admission** counts it against [`max_connections`](Server::max_connections), one exact number for the
+//! whole server. The next caller is told `busy` in one line and seen off properly. A caller who is let in
+//! gets a slot in the connection table and a thread, and stays there: futures and sessions need not be
+//! `Send`.
 //!
 //! A **[handler](Handler)** owns the whole connection. [`framed`] makes one of a **[service](Service)**,
 //! which answers one message at a time: the **[framing](Framing)** cuts what was read into messages, all
@@ -37,8 +38,9 @@
 //! what the peer still sends is read for a moment, so that the last reply is not lost. A panic, an error, or
 //! a limit that is passed costs this one connection.
 //!
-//! **[Drain](Running::drain)** ends them all: no more callers, idle connections closed at once, unfinished messages and running
-//! handlers waited for, the rest cut at a deadline. The [report](DrainReport) names who was cut.
+//! **[Drain](Running::drain)** ends them all: no more callers, idle connections closed at once, unfinished
+//! messages and running handlers waited for, the rest cut at a deadline. The [report](DrainReport) names who
+//! was cut.
 //!
 //! # What happens, and who is told
 //!
@@ -74,8 +76,8 @@ pub use event::{Event, Subscriber};
 pub use frame::Framing;
 pub use server::{
     AnyHandler, CloseError, Config, Connection, ConnectionInfo, CutConnection, DrainReport, Excess, Handler,
-    MAX_CONNECTIONS, Monitor, Network, Peer, PushError, Running, Sender, Server, Serving, State,
-    WaitForDrain,
+    ListenAddr, MAX_CONNECTIONS, Monitor, Network, Peer, Policy, PushError, Running, Sender, Server, Serving,
+    State, WaitForDrain,
 };
 pub use service::{Echo, Framed, Reply, Service, Upper, framed, service, session};
 

@@ -27,7 +27,7 @@ use tokio::io::DuplexStream;
 
 use crate::close::CloseReason;
 use crate::event::{Event, Recorder};
-use crate::server::{Config, Connection, Handler, drive};
+use crate::server::{Connection, Handler, Policy, drive};
 
 /// How much each direction of the stream holds, in bytes, before a writer has to wait.
 pub const CAPACITY: usize = 64 << 10;
@@ -60,20 +60,20 @@ impl Transcript {
 /// Lets a caller talk to a handler, with the default limits, until both are done. The caller hangs up by
 /// dropping its end.
 pub async fn converse<H: Handler>(handler: H, caller: impl AsyncFnOnce(DuplexStream)) -> Transcript {
-    converse_with(Config::default(), handler, caller).await
+    converse_with(Policy::default(), handler, caller).await
 }
 
 /// As [`converse`], with limits of one's own.
 pub async fn converse_with<H: Handler>(
-    config: Config,
+    policy: Policy,
     handler: H,
     caller: impl AsyncFnOnce(DuplexStream),
 ) -> Transcript {
     let events = Arc::new(Recorder::default());
     let (near, far) = tokio::io::duplex(CAPACITY);
     let subscriber: Arc<dyn crate::event::Subscriber> = events.clone();
-    let local = Connection::alone(config, subscriber).expect("one slot of memory");
-    let connection = Connection::over(&local, near).expect("the only connection");
+    let local = Connection::alone(subscriber).expect("one slot of memory");
+    let connection = Connection::over(&local, policy, near).expect("the only connection");
     let link = connection.into_link();
     tokio::select! {
         ((), ()) = async { tokio::join!(drive(&handler, link), caller(far)) } => {}

@@ -88,7 +88,8 @@ impl Metrics {
         numbers
     }
 
-    /// The numbers in the text format that is older than `OpenMetrics`, version 0.0.4, of the type `text/plain`.
+    /// The numbers in the text format that is older than `OpenMetrics`, version 0.0.4, of the type
+    /// `text/plain`.
     pub fn encode_text(&self) -> String {
         text::from_openmetrics(&self.encode())
     }
@@ -154,7 +155,11 @@ impl Counts {
             Event::ResourcesExhausted { refused, .. } => add(&self.turned_away, *refused),
             Event::DrainStarted { .. } => self.enter(ServerState::Draining),
             Event::Drained { .. } => self.enter(ServerState::Stopped),
-            Event::Listening { .. } | Event::BacklogLowered { .. } => {}
+            Event::Reloaded { max_connections, .. } => self.max_connections.store(*max_connections, Relaxed),
+            Event::Listening { .. }
+            | Event::ListenerClosed { .. }
+            | Event::ReloadFailed { .. }
+            | Event::BacklogLowered { .. } => {}
         }
     }
 

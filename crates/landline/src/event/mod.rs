@@ -19,6 +19,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::close::CloseReason;
+use crate::server::ListenAddr;
 
 pub use escape::{Charset, escape};
 #[cfg(feature = "log")]
@@ -38,7 +39,25 @@ pub enum Event {
     /// A listener takes callers.
     Listening {
         /// Where.
-        address: SocketAddr,
+        address: ListenAddr,
+    },
+    /// A listener takes no more callers, because the server was reloaded without it.
+    ListenerClosed {
+        /// Where it was.
+        address: ListenAddr,
+    },
+    /// The server was reloaded; live connections stay as they are.
+    Reloaded {
+        /// How many listeners it has now.
+        listeners: usize,
+        /// How many connections it lets in now.
+        max_connections: usize,
+    },
+    /// The server was to be reloaded, and goes on as it was.
+    ReloadFailed {
+        /// What was wrong. It may quote a file: [`escape`] it.
+        #[cfg_attr(feature = "log", serde(serialize_with = "text::escaped_text"))]
+        cause: Box<str>,
     },
     /// The server is up.
     Started {
@@ -152,6 +171,13 @@ pub enum Refusal {
 pub enum PeerAddr {
     /// An address of the network.
     Ip(SocketAddr),
+    /// A process of this machine that called by a Unix socket.
+    Local {
+        /// Its number, as it was then; 0 if it is not for us to know.
+        pid: u32,
+        /// Its user.
+        uid: u32,
+    },
     /// Nobody with an address: a stream that is no network socket.
     Unnamed,
 }
@@ -244,8 +270,11 @@ impl Subscriber for Recorder {
 
 impl Event {
     /// The name of every kind of event, in the order the docs list them.
-    pub const NAMES: [&str; 10] = [
+    pub const NAMES: [&str; 13] = [
         "listening",
+        "listener_closed",
+        "reloaded",
+        "reload_failed",
         "started",
         "backlog_lowered",
         "connected",
@@ -261,6 +290,9 @@ impl Event {
     pub const fn name(&self) -> &'static str {
         match self {
             Event::Listening { .. } => "listening",
+            Event::ListenerClosed { .. } => "listener_closed",
+            Event::Reloaded { .. } => "reloaded",
+            Event::ReloadFailed { .. } => "reload_failed",
             Event::Started { .. } => "started",
             Event::BacklogLowered { .. } => "backlog_lowered",
             Event::Connected { .. } => "connected",
@@ -328,6 +360,7 @@ impl fmt::Display for PeerAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             PeerAddr::Ip(address) => write!(f, "{address}"),
+            PeerAddr::Local { pid, uid } => write!(f, "pid {pid} (uid {uid})"),
             PeerAddr::Unnamed => f.write_str("unnamed"),
         }
     }
@@ -355,7 +388,10 @@ mod tests {
     fn next(event: &Event) -> Option<Event> {
         let (peer, cause) = (PeerAddr::Unnamed, Box::from(""));
         Some(match event {
-            Event::Listening { .. } => Event::Started { max_connections: 1, lowered: false, threads: 1 },
+            Event::Listening { address } => Event::ListenerClosed { address: address.clone() },
+            Event::ListenerClosed { .. } => Event::Reloaded { listeners: 1, max_connections: 1 },
+            Event::Reloaded { .. } => Event::ReloadFailed { cause },
+            Event::ReloadFailed { .. } => Event::Started { max_connections: 1, lowered: false, threads: 1 },
             Event::Started { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
             Event::BacklogLowered { .. } => Event::Connected { id: 1, peer, open: 1 },
             Event::Connected { .. } => Event::Closed {
@@ -381,7 +417,7 @@ mod tests {
 
     #[test]
     fn the_names_are_those_of_all_kinds_of_events() {
-        let first = Event::Listening { address: SocketAddr::from(([127, 0, 0, 1], 1)) };
+        let first = Event::Listening { address: ListenAddr::Ip(SocketAddr::from(([127, 0, 0, 1], 1))) };
         let kinds: Vec<Event> = std::iter::successors(Some(first), next).collect();
         let names: Vec<&str> = kinds.iter().map(Event::name).collect();
         assert_eq!(names, Event::NAMES);

@@ -16,7 +16,15 @@ impl Event {
     pub fn line(&self, charset: Charset) -> String {
         let dot = charset.dot();
         match self {
-            Event::Listening { address } => format!("listening on {address}"),
+            Event::Listening { address } => format!("listening on {}", address.line(charset)),
+            Event::ListenerClosed { address } => format!("no longer listening on {}", address.line(charset)),
+            Event::Reloaded { listeners, max_connections } => format!(
+                "reloaded: {} {dot} up to {max_connections} connections",
+                count(*listeners as u64, "listener")
+            ),
+            Event::ReloadFailed { cause } => {
+                format!("{}; all stays as it was", escape(cause.as_bytes(), charset))
+            }
             Event::Started { max_connections, lowered, threads } => {
                 let why = if *lowered { " (the descriptor limit holds no more)" } else { "" };
                 format!("up to {max_connections} connections{why} {dot} {}", count(*threads as u64, "thread"))
@@ -25,7 +33,7 @@ impl Event {
                 "the kernel lets {allowed} callers wait to be accepted, not {asked}; net.core.somaxconn raises that"
             ),
             Event::Connected { id, peer, open } => match peer {
-                PeerAddr::Ip(peer) => format!("#{id} {peer} connected ({open} open)"),
+                PeerAddr::Ip(_) | PeerAddr::Local { .. } => format!("#{id} {peer} connected ({open} open)"),
                 PeerAddr::Unnamed => format!("#{id} connected ({open} open)"),
             },
             Event::Closed { id, reason, detail, messages, bytes_in, bytes_out, lasted, .. } => {
@@ -114,6 +122,11 @@ pub(super) fn escaped<S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&escape(text.as_deref().unwrap_or_default().as_bytes(), Charset::Ascii))
+}
+
+#[cfg(feature = "log")]
+pub(super) fn escaped_text<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&escape(text.as_bytes(), Charset::Ascii))
 }
 
 #[cfg(test)]

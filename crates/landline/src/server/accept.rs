@@ -2,16 +2,15 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
+use tokio_util::sync::CancellationToken;
 
-use super::handler::Handler;
-use super::host::{Host, Reserved};
+use super::door::{Door, Reserved};
 use crate::error::describe;
-use crate::event::{Event, Refusal};
+use crate::event::{Event, PeerAddr, Refusal};
 use crate::sys::socket;
 
 /// How many callers are accepted in a row before others get their turn.
@@ -78,32 +77,44 @@ enum Pace {
 }
 
 /// The accept loop of one thread for one listener.
-pub(crate) struct Acceptor<H: Handler> {
-    host: Rc<Host<H>>,
+pub(crate) struct Acceptor {
+    door: Door,
     reserve: Reserve,
     invalid: u32,
 }
 
-impl<H: Handler> Acceptor<H> {
+impl Acceptor {
     /// Takes at once what it will need when there are no descriptors left.
-    pub(crate) fn new(host: Rc<Host<H>>) -> Self {
-        Self { host, reserve: Reserve::new(), invalid: 0 }
+    pub(crate) fn new(door: Door) -> Self {
+        Self { door, reserve: Reserve::new(), invalid: 0 }
     }
 
-    /// Accepts callers until the server drains. It returns only then, or when the listener is broken.
-    pub(crate) async fn run(mut self, listener: AsyncFd<OwnedFd>) -> io::Result<()> {
-        let drain = self.host.local().drain.clone();
+    /// A descriptor of the listener for this thread's runtime.
+    pub(crate) fn register(&self) -> io::Result<AsyncFd<OwnedFd>> {
+        socket::register(self.door.socket())
+    }
+
+    /// Accepts callers until the listener is retired; one that is not registered yet is as soon as that can
+    /// be. It returns only then, or when the listener is broken.
+    pub(crate) async fn run(
+        mut self,
+        registered: Option<AsyncFd<OwnedFd>>,
+        retired: &CancellationToken,
+    ) -> io::Result<()> {
+        let Some(listener) = self.registered(registered, retired).await else {
+            return Ok(());
+        };
         loop {
             tokio::select! {
                 biased;
-                () = drain.cancelled() => break,
+                () = retired.cancelled() => break,
                 ready = listener.readable() => {
                     let mut ready = ready?;
                     match self.accept_batch(listener.get_ref())? {
                         Pace::Empty => ready.clear_ready(),
                         Pace::More => tokio::task::yield_now().await,
                         Pace::Pause => tokio::time::sleep(pause()).await,
-                        Pace::Full => self.wait_for_room(listener.get_ref()).await,
+                        Pace::Full => self.wait_for_room(listener.get_ref(), retired).await,
                     }
                 }
             }
@@ -117,17 +128,39 @@ impl<H: Handler> Acceptor<H> {
         Ok(())
     }
 
+    /// Tries until it is registered; none if the listener is retired before.
+    async fn registered(
+        &self,
+        mut registered: Option<AsyncFd<OwnedFd>>,
+        retired: &CancellationToken,
+    ) -> Option<AsyncFd<OwnedFd>> {
+        while registered.is_none() && !retired.is_cancelled() {
+            match self.register() {
+                Ok(listener) => registered = Some(listener),
+                Err(error) => {
+                    self.door.host().local().exhausted(&error, 0);
+                    tokio::select! {
+                        () = tokio::time::sleep(pause()) => {}
+                        () = retired.cancelled() => {}
+                    }
+                }
+            }
+        }
+        registered
+    }
+
     fn accept_batch(&mut self, listener: &OwnedFd) -> io::Result<Pace> {
         for _ in 0..BATCH {
-            let reserved = match self.host.reserve() {
+            let reserved = match self.door.reserve() {
                 Reserved::Unasked => None,
                 Reserved::Place(place) => Some(place),
                 Reserved::Full => return Ok(Pace::Full),
             };
             let error = match socket::accept(listener.as_fd()) {
-                Ok((socket, peer)) => {
+                Ok((socket, address)) => {
                     self.invalid = 0;
-                    self.host.arrive(socket, peer, reserved);
+                    let peer = address.map_or_else(|| local_peer(&socket), PeerAddr::Ip);
+                    self.door.arrive(socket, peer, reserved);
                     continue;
                 }
                 Err(error) => error,
@@ -146,35 +179,39 @@ impl<H: Handler> Acceptor<H> {
         Ok(Pace::More)
     }
 
-    /// Waits until there may be a place, or the server drains.
-    async fn wait_for_room(&self, listener: &OwnedFd) {
-        let room = self.host.room();
+    /// Waits until there may be a place, or the listener is retired.
+    async fn wait_for_room(&self, listener: &OwnedFd, retired: &CancellationToken) {
+        let room = self.door.room();
         // A place that became free before the waiting began told nobody.
-        if let Reserved::Full = self.host.reserve() {
+        if let Reserved::Full = self.door.reserve() {
             if socket::has_caller(listener) {
-                self.host.local().reclaim();
+                self.door.host().make_room();
             }
-            let drain = self.host.local().drain.clone();
             tokio::select! {
                 () = room => {}
                 // Somebody may have been idle for long enough by then.
                 () = tokio::time::sleep(RECLAIM_EVERY) => {}
-                () = drain.cancelled() => {}
+                () = retired.cancelled() => {}
             }
         }
     }
 
     fn lost_one(&self, error: &io::Error) {
         if error.kind() != io::ErrorKind::Interrupted {
-            self.host.local().emit(&Event::AcceptFailed { cause: describe(error).into() });
+            self.door.host().local().emit(&Event::AcceptFailed { cause: describe(error).into() });
         }
     }
 
     /// Resources have run out: callers who would hang in the backlog are told so.
     fn turn_away(&mut self, listener: &OwnedFd, error: &io::Error) {
         let refused = self.reserve.shed(listener);
-        self.host.local().exhausted(error, refused);
+        self.door.host().local().exhausted(error, refused);
     }
+}
+
+/// Who calls by a Unix socket.
+fn local_peer(socket: &OwnedFd) -> PeerAddr {
+    socket::credentials(socket).map_or(PeerAddr::Unnamed, |(pid, uid)| PeerAddr::Local { pid, uid })
 }
 
 /// A descriptor that is held for the moment when there are no others: it is closed to accept a caller and

@@ -42,16 +42,9 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) fn allow(&mut self, network: Network) {
-        self.rules.push((network, true));
-    }
-
-    pub(crate) fn deny(&mut self, network: Network) {
-        self.rules.push((network, false));
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
+    pub(crate) fn new(allow: &[Network], deny: &[Network]) -> Self {
+        let allowed = allow.iter().map(|network| (*network, true));
+        Self { rules: allowed.chain(deny.iter().map(|network| (*network, false))).collect() }
     }
 
     /// Whether somebody with this address may call. Who has no address is on this machine.
@@ -72,12 +65,9 @@ mod tests {
     use super::*;
 
     fn access(rules: &[(&str, bool)]) -> Access {
-        let mut access = Access::default();
-        for (network, allowed) in rules {
-            let network = network.parse().unwrap();
-            if *allowed { access.allow(network) } else { access.deny(network) }
+        Access {
+            rules: rules.iter().map(|(network, allowed)| (network.parse().unwrap(), *allowed)).collect(),
         }
-        access
     }
 
     fn admits(access: &Access, peer: &str) -> bool {

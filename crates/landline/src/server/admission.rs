@@ -9,6 +9,7 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::access::Access;
+use super::config::Config;
 use super::table::{Admitted, Table};
 use crate::event::Refusal;
 
@@ -36,32 +37,32 @@ pub(crate) struct Pass {
     pub(crate) address: Option<Box<IpPlace>>,
 }
 
-/// One exact number of each kind for the whole server, whichever thread accepts.
+/// One exact number of each kind for the whole server, whichever thread and whichever listener accepts.
 #[derive(Debug)]
 pub(crate) struct Admission {
     table: Arc<Table>,
     max_connections: usize,
-    access: Access,
-    pace: Option<Pace>,
+    pace: Option<Arc<Pace>>,
     per_ip: Option<Arc<PerIp>>,
 }
 
 impl Admission {
-    pub(crate) fn new(table: Arc<Table>, max_connections: usize) -> Self {
-        Self { table, max_connections, access: Access::default(), pace: None, per_ip: None }
-    }
-
-    #[must_use]
-    pub(crate) fn with(
-        mut self,
-        access: Access,
-        max_per_second: Option<NonZeroU32>,
-        max_per_ip: Option<usize>,
+    /// What is to be counted from now on, by these rules. What `before` has counted goes on being counted.
+    pub(crate) fn new(
+        table: Arc<Table>,
+        max_connections: usize,
+        config: &Config,
+        before: Option<&Admission>,
     ) -> Self {
-        self.access = access;
-        self.pace = max_per_second.map(Pace::new);
-        self.per_ip = max_per_ip.map(PerIp::new);
-        self
+        let pace = config.max_accept_rate.map(|rate| {
+            let same = before.and_then(|before| before.pace.as_ref()).filter(|pace| pace.is(rate));
+            same.map_or_else(|| Arc::new(Pace::new(rate)), Arc::clone)
+        });
+        let per_ip = config.max_connections_per_ip.map(|max| match before.and_then(|b| b.per_ip.as_ref()) {
+            Some(per_ip) => per_ip.with_max(max),
+            None => Arc::new(PerIp::new(max)),
+        });
+        Self { table, max_connections, pace, per_ip }
     }
 
     pub(crate) fn max_connections(&self) -> usize {
@@ -80,8 +81,8 @@ impl Admission {
 
     /// Decides. The cheapest questions come first, and nothing stays counted for a caller who is refused.
     /// `reserved` is the place that was taken beforehand, if one was.
-    pub(crate) fn admit(&self, attempt: &Attempt, reserved: Option<Admitted>) -> Verdict {
-        if !self.access.admits(attempt.peer) {
+    pub(crate) fn admit(&self, attempt: &Attempt, access: &Access, reserved: Option<Admitted>) -> Verdict {
+        if !access.admits(attempt.peer) {
             return Verdict::Refuse(Refusal::Denied);
         }
         // A descriptor beyond the table can only come from a process that holds very many of its own.
@@ -118,7 +119,15 @@ struct Pace {
 
 impl Pace {
     fn new(per_second: NonZeroU32) -> Self {
-        Self { interval: (1_000_000 / u64::from(per_second.get())).max(1), even: Mutex::new(0) }
+        Self { interval: Self::interval(per_second), even: Mutex::new(0) }
+    }
+
+    fn interval(per_second: NonZeroU32) -> u64 {
+        (1_000_000 / u64::from(per_second.get())).max(1)
+    }
+
+    fn is(&self, per_second: NonZeroU32) -> bool {
+        self.interval == Self::interval(per_second)
     }
 
     fn take(&self, now: u64) -> bool {
@@ -137,24 +146,31 @@ impl Pace {
 /// How many connections there are from each address. An IPv6 address counts with its whole /64: that is what
 /// one customer has.
 #[derive(Debug)]
-pub(crate) struct PerIp {
+struct PerIp {
     max: usize,
-    open: Mutex<HashMap<IpAddr, usize>>,
+    open: Arc<Counts>,
 }
+
+type Counts = Mutex<HashMap<IpAddr, usize>>;
 
 /// One connection from an address.
 #[derive(Debug)]
 pub(crate) struct IpPlace {
-    counts: Arc<PerIp>,
+    counts: Arc<Counts>,
     address: IpAddr,
 }
 
 impl PerIp {
-    fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, open: Mutex::default() })
+    fn new(max: usize) -> Self {
+        Self { max, open: Arc::default() }
     }
 
-    fn take(self: &Arc<Self>, peer: IpAddr) -> Option<IpPlace> {
+    /// The same counts under another limit.
+    fn with_max(&self, max: usize) -> Arc<Self> {
+        Arc::new(Self { max, open: Arc::clone(&self.open) })
+    }
+
+    fn take(&self, peer: IpAddr) -> Option<IpPlace> {
         let address = match peer.to_canonical() {
             IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
             v4 @ IpAddr::V4(_) => v4,
@@ -168,13 +184,13 @@ impl PerIp {
             return None;
         }
         *count += 1;
-        Some(IpPlace { counts: Arc::clone(self), address })
+        Some(IpPlace { counts: Arc::clone(&self.open), address })
     }
 }
 
 impl Drop for IpPlace {
     fn drop(&mut self) {
-        let mut open = self.counts.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut open = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         // An address without connections takes up no memory.
         if let Some(count) = open.get_mut(&self.address) {
             *count -= 1;
@@ -201,28 +217,34 @@ mod tests {
         }
     }
 
+    fn everybody() -> Access {
+        Access::new(&[], &[])
+    }
+
+    fn admission(table: &Arc<Table>, max_connections: usize, config: &Config) -> Admission {
+        Admission::new(Arc::clone(table), max_connections, config, None)
+    }
+
     #[test]
     fn the_caller_after_the_last_place_is_refused_as_busy() {
         let table = Table::new(4).unwrap();
-        let admission = Admission::new(Arc::clone(&table), 1);
+        let admission = admission(&table, 1, &Config::default());
+        let admit = |attempt: &Attempt| admission.admit(attempt, &everybody(), None);
         let here = attempt("127.0.0.1", 0);
-        let Verdict::Admit(place) = admission.admit(&here, None) else { panic!("there was a place") };
-        assert_eq!(refusal(admission.admit(&here, None)), Some(Refusal::Busy));
+        let Verdict::Admit(place) = admit(&here) else { panic!("there was a place") };
+        assert_eq!(refusal(admit(&here)), Some(Refusal::Busy));
         drop(place);
         let beyond = Attempt { descriptor: 4, ..here };
-        assert_eq!(
-            refusal(admission.admit(&beyond, None)),
-            Some(Refusal::Busy),
-            "no slot for this descriptor"
-        );
-        assert_eq!(refusal(admission.admit(&here, None)), None);
+        assert_eq!(refusal(admit(&beyond)), Some(Refusal::Busy), "no slot for this descriptor");
+        assert_eq!(refusal(admit(&here)), None);
     }
 
     #[test]
     fn each_address_has_its_own_number_and_an_ipv6_network_counts_as_one() {
         let table = Table::new(4).unwrap();
-        let admission = Admission::new(table.clone(), 100).with(Access::default(), None, Some(2));
-        let admit = |peer: &str| admission.admit(&attempt(peer, 0), None);
+        let config = Config { max_connections_per_ip: Some(2), ..Config::default() };
+        let admission = admission(&table, 100, &config);
+        let admit = |peer: &str| admission.admit(&attempt(peer, 0), &everybody(), None);
         let held = [admit("192.0.2.1"), admit("192.0.2.1"), admit("192.0.2.2")];
         assert_eq!(refusal(admit("192.0.2.1")), Some(Refusal::TooManyPerIp));
         assert_eq!(refusal(admit("::ffff:192.0.2.1")), Some(Refusal::TooManyPerIp));
@@ -238,11 +260,12 @@ mod tests {
     #[test]
     fn new_connections_come_at_their_pace_with_room_for_one_second_at_once() {
         let table = Table::new(4).unwrap();
-        let admission = Admission::new(table, 100).with(Access::default(), NonZeroU32::new(10), None);
+        let config = Config { max_accept_rate: NonZeroU32::new(10), ..Config::default() };
+        let admission = admission(&table, 100, &config);
         let admitted = |now, tries: u32| {
-            (0..tries)
-                .filter(|_| refusal(admission.admit(&attempt("192.0.2.1", now), None)).is_none())
-                .count()
+            let admit =
+                |_: &u32| refusal(admission.admit(&attempt("192.0.2.1", now), &everybody(), None)).is_none();
+            (0..tries).filter(admit).count()
         };
         assert_eq!(admitted(0, 100), 10);
         assert_eq!(admitted(99, 100), 0);
@@ -254,11 +277,31 @@ mod tests {
     #[test]
     fn a_denied_caller_is_denied_before_anything_is_counted() {
         let table = Table::new(4).unwrap();
-        let mut access = Access::default();
-        access.deny("192.0.2.0/24".parse().unwrap());
-        let admission = Admission::new(table.clone(), 0).with(access, None, None);
-        assert_eq!(refusal(admission.admit(&attempt("192.0.2.1", 0), None)), Some(Refusal::Denied));
-        assert_eq!(refusal(admission.admit(&attempt("192.0.3.1", 0), None)), Some(Refusal::Busy));
+        let access = Access::new(&[], &["192.0.2.0/24".parse().unwrap()]);
+        let admission = admission(&table, 0, &Config::default());
+        let admit = |peer: &str| refusal(admission.admit(&attempt(peer, 0), &access, None));
+        assert_eq!(admit("192.0.2.1"), Some(Refusal::Denied));
+        assert_eq!(admit("192.0.3.1"), Some(Refusal::Busy));
         assert_eq!(table.open(), 0);
+    }
+
+    #[test]
+    fn new_rules_hold_against_what_was_counted_before() {
+        let table = Table::new(4).unwrap();
+        let limited = |max| Config {
+            max_connections_per_ip: Some(max),
+            max_accept_rate: NonZeroU32::new(2),
+            ..Config::default()
+        };
+        let before = admission(&table, 100, &limited(1));
+        let here = attempt("192.0.2.1", 0);
+        let held = before.admit(&here, &everybody(), None);
+        assert_eq!(refusal(&held), None);
+        let after = Admission::new(Arc::clone(&table), 100, &limited(2), Some(&before));
+        let second = after.admit(&here, &everybody(), None);
+        assert_eq!(refusal(&second), None);
+        let elsewhere = attempt("192.0.2.2", 0);
+        assert_eq!(refusal(after.admit(&here, &everybody(), None)), Some(Refusal::TooManyPerIp));
+        assert_eq!(refusal(after.admit(&elsewhere, &everybody(), None)), Some(Refusal::TooFast));
     }
 }

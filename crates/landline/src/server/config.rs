@@ -1,8 +1,10 @@
-//! Every bound and every time limit, with its default and the reason for it.
+//! Every bound and every time limit, with its default and the reason for it: those of a whole server, and
+//! those of a listener.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use super::access::Network;
 use crate::sys::socket::DeadPeer;
 
 /// How many connections are let in when the descriptor limit holds as many.
@@ -24,8 +26,9 @@ pub enum Excess {
     Reset,
 }
 
-/// The bounds and time limits of a server. [`Server`](crate::Server) has a method for each.
-#[derive(Debug, Clone)]
+/// What holds for a whole server, however many listeners it has. [`Server`](crate::Server) has a method for
+/// each.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
     /// How many connections may be open at a time; the next caller is told `busy`. Default: none said, which
@@ -38,15 +41,34 @@ pub struct Config {
     /// How many new connections may come per second, evenly, with one second's worth at once. Default: no
     /// limit.
     pub max_accept_rate: Option<NonZeroU32>,
-    /// What happens to callers who are not let in. Default: they are told in one line, because silence looks
-    /// like a fault.
-    pub excess: Excess,
-    /// How long a connection may be silent between two messages. Default: for ever, because a person at a
-    /// prompt thinks; dead peers are found by keepalive.
-    pub idle_timeout: Option<Duration>,
     /// When the server is full, how long a connection must have been idle to make room for a new caller;
     /// whoever has been for longest goes. Default: 5 min. `None`: nobody makes room.
     pub idle_reclaim: Option<Duration>,
+    /// How long callers are still taken once a drain has begun and the server says that it is not ready, so
+    /// that balancers have time to notice. Default: not at all.
+    pub drain_delay: Duration,
+    /// How long a drain waits for unfinished messages and running handlers. Default: 10 s, what supervisors
+    /// allow between asking and killing.
+    pub drain_timeout: Duration,
+    /// How many threads serve. Default: as many as there are cores; more of them only take turns.
+    pub threads: usize,
+}
+
+/// What holds for the connections of one listener. [`Server`](crate::Server) has a method for each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Policy {
+    /// What happens to callers who are not let in. Default: they are told in one line, because silence looks
+    /// like a fault.
+    pub excess: Excess,
+    /// Who may call. Of the rules here and in `deny` that match an address the one with the longest prefix
+    /// decides; one rule that allows shuts everybody else out. Default: everybody.
+    pub allow: Vec<Network>,
+    /// Who may not. Of two rules alike, this one decides. Default: nobody.
+    pub deny: Vec<Network>,
+    /// How long a connection may be silent between two messages. Default: for ever, because a person at a
+    /// prompt thinks; dead peers are found by keepalive.
+    pub idle_timeout: Option<Duration>,
     /// How long a connection may last, whatever it does. Default: for ever, because the length of a
     /// conversation is its own affair.
     pub max_connection_time: Option<Duration>,
@@ -66,12 +88,9 @@ pub struct Config {
     /// 1 MiB: it bounds what one peer can make the server hold.
     pub max_message: usize,
     /// How many bytes of replies are gathered before they are sent, and how many bytes may be queued to be
-    /// pushed. While replies wait nothing more is read. Default: 256 KiB. One answer may exceed it by its own
-    /// length; it is sent before the next message is answered.
+    /// pushed. While replies wait nothing more is read. Default: 256 KiB. One answer may exceed it by its
+    /// own length; it is sent before the next message is answered.
     pub max_unsent: usize,
-    /// How long a drain waits for unfinished messages and running handlers. Default: 10 s, what supervisors
-    /// allow between asking and killing.
-    pub drain_timeout: Duration,
     /// How many connections may wait to be accepted. Default: 4096, the kernel's own cap on most systems; it
     /// lowers more to its `net.core.somaxconn`.
     pub backlog: u32,
@@ -83,8 +102,11 @@ pub struct Config {
     pub keepalive_probes: u32,
     /// How long sent bytes may stay unacknowledged before the peer counts as dead. Default: 60 s.
     pub user_timeout: Duration,
-    /// How many threads serve. Default: as many as there are cores; more of them only take turns.
-    pub threads: usize,
+    /// Who may connect to a Unix socket, as the mode of its file. Default: 0600, its owner only, because a
+    /// server is opened to others only by saying so.
+    pub unix_mode: u32,
+    /// The user, and the group, that a Unix socket's file is given. Default: neither is changed.
+    pub unix_owner: (Option<u32>, Option<u32>),
 }
 
 impl Default for Config {
@@ -93,9 +115,21 @@ impl Default for Config {
             max_connections: None,
             max_connections_per_ip: None,
             max_accept_rate: None,
-            excess: Excess::Say,
-            idle_timeout: None,
             idle_reclaim: Some(Duration::from_secs(5 * 60)),
+            drain_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(10),
+            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        }
+    }
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            excess: Excess::Say,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            idle_timeout: None,
             max_connection_time: None,
             max_connection_age: None,
             min_receive_rate: None,
@@ -103,18 +137,18 @@ impl Default for Config {
             write_timeout: Some(Duration::from_secs(30)),
             max_message: 1 << 20,
             max_unsent: 256 << 10,
-            drain_timeout: Duration::from_secs(10),
             backlog: 4096,
             keepalive_idle: Duration::from_secs(60),
             keepalive_interval: Duration::from_secs(10),
             keepalive_probes: 6,
             user_timeout: Duration::from_secs(60),
-            threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            unix_mode: 0o600,
+            unix_owner: (None, None),
         }
     }
 }
 
-impl Config {
+impl Policy {
     pub(crate) fn dead_peer(&self) -> DeadPeer {
         DeadPeer {
             keepalive_idle: self.keepalive_idle,

@@ -11,12 +11,12 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::config::Config;
+use super::config::Policy;
 use super::link::{Link, Stream};
 use super::local::{Local, Share};
 use super::peer::Peer;
 use super::table::{Phase, Table};
-use crate::event::Subscriber;
+use crate::event::{PeerAddr, Subscriber};
 
 /// One accepted stream, from accept to close: bytes in and bytes out, through [`AsyncRead`] and
 /// [`AsyncWrite`].
@@ -40,20 +40,26 @@ impl Connection {
     /// # Errors
     /// When there is no memory for its slot.
     pub fn from_io(stream: impl AsyncRead + AsyncWrite + 'static) -> io::Result<Self> {
-        let local = Self::alone(Config::default(), Arc::new(()))?;
-        Self::over(&local, stream)
+        let local = Self::alone(Arc::new(()))?;
+        Self::over(&local, Policy::default(), stream)
     }
 
     /// A thread's share for a single connection that no server accepted.
-    pub(crate) fn alone(config: Config, events: Arc<dyn Subscriber>) -> io::Result<Rc<Local>> {
-        Ok(Local::new(0, Share::new(config, Table::new(1)?, events)))
+    pub(crate) fn alone(events: Arc<dyn Subscriber>) -> io::Result<Rc<Local>> {
+        Ok(Local::new(0, Share::new(1, Table::new(1)?, events)))
     }
 
     /// The one connection of [`alone`](Self::alone).
-    pub(crate) fn over(local: &Rc<Local>, stream: impl AsyncRead + AsyncWrite + 'static) -> io::Result<Self> {
+    pub(crate) fn over(
+        local: &Rc<Local>,
+        policy: Policy,
+        stream: impl AsyncRead + AsyncWrite + 'static,
+    ) -> io::Result<Self> {
         let admitted = local.table.admit(1).ok_or(io::ErrorKind::ResourceBusy)?;
-        let seat = admitted.seat(0, None, 0, local.now());
-        let link = Link::new(Rc::clone(local), Stream::Other(Box::pin(stream)), seat, None, None);
+        let seat = admitted.seat(0, PeerAddr::Unnamed, 0, local.now());
+        local.look_after(&policy);
+        let stream = Stream::Other(Box::pin(stream));
+        let link = Link::new(Rc::clone(local), stream, seat, None, Arc::new(policy), None);
         Ok(Self { link })
     }
 

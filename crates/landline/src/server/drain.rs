@@ -61,7 +61,7 @@ impl Watch {
         let mut cut = self.cut.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let stuck = table.live().map(|slot| CutConnection {
             id: slot.id(),
-            peer: PeerAddr::from(slot.peer()),
+            peer: slot.peer(),
             reason: CloseReason::Cut,
         });
         cut.extend(stuck);

@@ -2,22 +2,21 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use socket2::Socket;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::admission::Admission;
+use super::crew::Crew;
 use super::drain::{DrainReport, Watch};
-use super::handler::Handler;
-use super::host::Crew;
 use super::local::Share;
 use super::monitor::Monitor;
-use super::thread::{Common, Stage, Thread};
+use super::plan::Plan;
+use super::thread::{Stage, Thread};
 use crate::close::CloseReason;
 use crate::error::{Error, Kind};
 use crate::event::Event;
@@ -25,6 +24,9 @@ use crate::event::Event;
 /// How long threads have to end once every connection was told to. One that is in the middle of a computation
 /// may not.
 const CUT_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the accept loops of the plan before have to take those who called by then.
+const RETIRE_TIME: Duration = Duration::from_secs(1);
 
 /// The threads of one server.
 pub(crate) struct Fleet {
@@ -38,27 +40,22 @@ pub(crate) struct Fleet {
 
 impl Fleet {
     /// Starts the threads and waits until each of them serves. `share.events` must be the watch.
-    pub(crate) fn start<H: Handler>(
+    pub(crate) fn start(
         share: &Share,
         watch: Arc<Watch>,
-        admission: Admission,
-        listeners: Vec<Socket>,
-        handler: H,
+        plan: Plan,
         monitor: &Monitor,
     ) -> Result<Self, Error> {
-        let max_connections = admission.max_connections();
-        let threads = share.config.threads.max(1);
-        let (crew, inboxes) = Crew::new(threads, admission);
-        monitor.watch(share.clone(), Arc::clone(&crew), max_connections);
-        let (stage, stages) = watch::channel(Stage::Serving);
+        let threads = plan.config.threads;
+        let (crew, inboxes) = Crew::new(threads);
+        let (stage, stages) = watch::channel(Stage::Serving(Arc::new(plan)));
+        monitor.watch(share.clone(), Arc::clone(&crew), stages.clone());
         let (ended, ends) = mpsc::channel(threads);
         let (up, ups) = sync_channel(threads);
-        let (handler, listeners) = (Arc::new(handler), Arc::new(listeners));
         let mut fleet = Self { share: share.clone(), watch, stage, ends, running: Vec::new(), alive: 0 };
         for (index, inbox) in inboxes.into_iter().enumerate() {
-            let common = Common { share: share.clone(), crew: Arc::clone(&crew), stage: stages.clone() };
-            let (handler, listeners) = (Arc::clone(&handler), Arc::clone(&listeners));
-            let thread = Thread { index, common, handler, listeners, inbox };
+            let (share, crew, stage) = (share.clone(), Arc::clone(&crew), stages.clone());
+            let thread = Thread { index, share, crew, stage, inbox };
             let (ended, mut up) = (ended.clone(), Some(up.clone()));
             let body = move || {
                 let outcome = catch_unwind(AssertUnwindSafe(|| thread.run(&mut up)));
@@ -81,6 +78,25 @@ impl Fleet {
         Ok(fleet)
     }
 
+    pub(crate) fn share(&self) -> &Share {
+        &self.share
+    }
+
+    /// The plan it serves by.
+    pub(crate) fn plan(&self) -> Option<Arc<Plan>> {
+        self.stage.borrow().plan().map(Arc::clone)
+    }
+
+    /// Serves by another plan from now on. Live connections stay as they are.
+    pub(crate) async fn follow(&self, plan: Arc<Plan>) {
+        let stage = self.stage.send_replace(Stage::Serving(plan));
+        if let Stage::Serving(before) = stage {
+            before.accepting.close();
+            // One that takes longer goes on until it is done; nobody is lost.
+            let _ = tokio::time::timeout(RETIRE_TIME, before.accepting.wait()).await;
+        }
+    }
+
     pub(crate) fn open(&self) -> usize {
         self.share.table.open()
     }
@@ -93,29 +109,39 @@ impl Fleet {
         Error::io(Kind::Serve, "cannot go on serving", cause)
     }
 
-    /// Stops accepting, lets connections end at their next message boundary, cuts what is left at the
-    /// deadline or when `hurry` completes, and reports.
+    /// Says that it is not ready, stops accepting, lets connections end at their next message boundary, cuts
+    /// what is left at the deadline or when `hurry` completes, and reports.
     pub(crate) async fn drain(mut self, hurry: impl Future<Output = ()>) -> DrainReport {
-        let started = self.begin_end();
+        let config = self.plan().map(|plan| plan.config.clone()).unwrap_or_default();
+        let started = self.begin_end(config.drain_timeout);
+        let mut hurry = pin!(hurry);
+        let is_cut = tokio::select! {
+            biased;
+            () = hurry.as_mut() => true,
+            () = tokio::time::sleep(config.drain_delay) => false,
+        };
+        if is_cut {
+            self.end_by_cut(CloseReason::Cut).await;
+            return self.report(started);
+        }
         self.stage.send_replace(Stage::Draining);
         tokio::select! {
             biased;
             () = Self::ended(&mut self.ends, &mut self.alive) => {}
             () = hurry => self.end_by_cut(CloseReason::Cut).await,
-            () = tokio::time::sleep(self.share.config.drain_timeout) => self.end_by_cut(CloseReason::DrainDeadline).await,
+            () = tokio::time::sleep(config.drain_timeout) => self.end_by_cut(CloseReason::DrainDeadline).await,
         }
         self.report(started)
     }
 
     /// Stops accepting, cuts every connection, and reports.
     pub(crate) async fn cut(mut self) -> DrainReport {
-        let started = self.begin_end();
+        let started = self.begin_end(Duration::ZERO);
         self.end_by_cut(CloseReason::Cut).await;
         self.report(started)
     }
 
-    fn begin_end(&self) -> Instant {
-        let timeout = self.share.config.drain_timeout;
+    fn begin_end(&self, timeout: Duration) -> Instant {
         let busy = self.share.table.live().filter(|slot| slot.phase().is_busy()).count();
         self.watch.begin();
         self.share.events.event(&Event::DrainStarted { open: self.open(), busy, timeout });

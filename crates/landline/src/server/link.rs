@@ -4,21 +4,25 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::IpPlace;
+use super::config::Policy;
+use super::host::Guest;
 use super::local::Local;
 use super::peer::Peer;
 use super::table::{Phase, Seat, Slot};
 use crate::close::CloseReason;
-use crate::event::{Event, PeerAddr};
+use crate::event::Event;
 use crate::sys::socket;
 
 /// Any stream of bytes in both directions.
@@ -28,6 +32,7 @@ impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 /// What a connection's bytes go through.
 pub(crate) enum Stream {
     Tcp(TcpStream),
+    Unix(UnixStream),
     Other(Pin<Box<dyn Duplex>>),
 }
 
@@ -41,6 +46,7 @@ pub(crate) struct Link {
     /// Its share of the connections from its address, if they are counted.
     address: Option<Box<IpPlace>>,
     local: Rc<Local>,
+    policy: Arc<Policy>,
     /// Where the thread remembers this.
     key: Cell<usize>,
     pub(crate) peer: Peer,
@@ -56,6 +62,8 @@ pub(crate) struct Link {
     accepted: Instant,
     peer_ended: Cell<bool>,
     write_waits: Cell<bool>,
+    /// Its place on the thread, if it counts there: declared last, so given up when all else is done.
+    _guest: Option<Guest>,
 }
 
 impl Link {
@@ -65,14 +73,15 @@ impl Link {
         stream: Stream,
         seat: Seat,
         address: Option<Box<IpPlace>>,
-        peer: Option<SocketAddr>,
+        policy: Arc<Policy>,
+        guest: Option<Guest>,
     ) -> Rc<Self> {
-        let event =
-            Event::Connected { id: seat.slot().id(), peer: PeerAddr::from(peer), open: local.table.open() };
-        local.emit(&event);
+        let (id, peer) = (seat.slot().id(), seat.slot().peer());
+        local.emit(&Event::Connected { id, peer, open: local.table.open() });
         Rc::new_cyclic(|link: &Weak<Link>| Self {
             key: Cell::new(local.remember(link)),
-            peer: Peer::new(seat.slot().id(), peer, local.config.max_unsent),
+            peer: Peer::new(id, peer, policy.max_unsent),
+            policy,
             seat,
             stream: RefCell::new(stream),
             address,
@@ -86,11 +95,16 @@ impl Link {
             accepted: Instant::now(),
             peer_ended: Cell::new(false),
             write_waits: Cell::new(false),
+            _guest: guest,
         })
     }
 
     pub(crate) fn local(&self) -> &Rc<Local> {
         &self.local
+    }
+
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     pub(crate) fn slot(&self) -> &Slot {
@@ -100,7 +114,7 @@ impl Link {
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match &*self.stream.borrow() {
             Stream::Tcp(stream) => stream.local_addr().map(socket::canonical),
-            Stream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
+            Stream::Unix(_) | Stream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
@@ -204,6 +218,7 @@ impl Link {
         let before = buffer.filled().len();
         let outcome = match &mut *self.stream.borrow_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Other(stream) => stream.as_mut().poll_read(cx, buffer),
         };
         outcome.map(|outcome| match outcome {
@@ -220,6 +235,7 @@ impl Link {
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let outcome = match &mut *self.stream.borrow_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
             Stream::Other(stream) => stream.as_mut().poll_write(cx, bytes),
         };
         self.wrote(outcome)
@@ -232,6 +248,7 @@ impl Link {
     ) -> Poll<io::Result<usize>> {
         let outcome = match &mut *self.stream.borrow_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Stream::Other(stream) => stream.as_mut().poll_write_vectored(cx, slices),
         };
         self.wrote(outcome)
@@ -260,6 +277,7 @@ impl Link {
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.stream.borrow_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
             Stream::Other(stream) => stream.as_mut().poll_flush(cx),
         }
     }
@@ -267,6 +285,7 @@ impl Link {
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.stream.borrow_mut() {
             Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
             Stream::Other(stream) => stream.as_mut().poll_shutdown(cx),
         }
     }
@@ -283,23 +302,32 @@ impl Link {
 
     /// Whether bytes have arrived that were not read.
     pub(crate) fn has_unread(&self) -> bool {
-        match &*self.stream.borrow() {
-            Stream::Tcp(stream) => rustix::io::ioctl_fionread(stream).is_ok_and(|bytes| bytes > 0),
-            Stream::Other(_) => false,
-        }
+        let stream = self.stream.borrow();
+        let waiting = stream.socket().map(rustix::io::ioctl_fionread);
+        waiting.is_some_and(|waiting| waiting.is_ok_and(|bytes| bytes > 0))
     }
 
     /// Whether the peer has acknowledged everything that was sent to it.
     pub(crate) fn all_acknowledged(&self) -> bool {
-        match &*self.stream.borrow() {
-            Stream::Tcp(stream) => socket::unacknowledged(stream).is_ok_and(|bytes| bytes == 0),
-            Stream::Other(_) => true,
-        }
+        let stream = self.stream.borrow();
+        let unacknowledged = stream.socket().map(|socket| socket::unacknowledged(&socket));
+        unacknowledged.is_none_or(|unacknowledged| unacknowledged.is_ok_and(|bytes| bytes == 0))
     }
 
     pub(crate) fn reset_on_close(&self) {
-        if let Stream::Tcp(stream) = &*self.stream.borrow() {
-            socket::reset_on_close(stream);
+        if let Some(socket) = self.stream.borrow().socket() {
+            socket::reset_on_close(&socket);
+        }
+    }
+}
+
+impl Stream {
+    /// The socket, if it is one.
+    fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Stream::Tcp(stream) => Some(stream.as_fd()),
+            Stream::Unix(stream) => Some(stream.as_fd()),
+            Stream::Other(_) => None,
         }
     }
 }
@@ -312,7 +340,7 @@ impl Drop for Link {
         let slot = self.seat.slot();
         let closed = Event::Closed {
             id: slot.id(),
-            peer: PeerAddr::from(self.peer.addr()),
+            peer: self.peer.name(),
             reason: self.reason.get().unwrap_or(CloseReason::ServerClosed),
             detail: self.detail.take(),
             messages: slot.messages(),

@@ -1,26 +1,53 @@
 //! From an address as people write it to sockets that listen.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use socket2::Socket;
 
+use super::config::Policy;
+use super::socket_file::SocketFile;
 use crate::address::Address;
 use crate::error::{Error, Kind};
+use crate::event::{Charset, escape};
 use crate::sys::socket;
+
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ListenAddr {
+    /// An address of the network; the port is the real one.
+    Ip(SocketAddr),
+    /// A Unix socket.
+    Unix(PathBuf),
+}
 
 /// A bound, listening socket.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct Bound {
+    /// What it was asked for: a listener of the same words takes it over when the server is reloaded.
+    pub(crate) asked: Address,
+    pub(crate) address: ListenAddr,
+    /// Declared before the socket, so dropped before it: whoever finds no file calls nobody.
+    file: Option<SocketFile>,
     pub(crate) socket: Socket,
-    pub(crate) address: SocketAddr,
 }
 
 /// How often to look for a free port that is free on every address of a name.
 const PORT_TRIES: u32 = 16;
 
 /// Listens on every address that the text stands for, all with the same port.
-pub(crate) fn listen(address: &Address, backlog: u32) -> Result<Vec<Listener>, Error> {
+pub(crate) fn listen(address: &Address, backlog: u32) -> Result<Vec<Arc<Bound>>, Error> {
+    if let Some(path) = address.path() {
+        return Ok(vec![Arc::new(listen_on_path(address, path, backlog)?)]);
+    }
+    if let Some(number) = address.descriptor() {
+        return Ok(vec![Arc::new(inherit(address, number)?)]);
+    }
     let candidates = candidates(address)?;
     let mut tries = 1;
     loop {
@@ -34,26 +61,29 @@ pub(crate) fn listen(address: &Address, backlog: u32) -> Result<Vec<Listener>, E
     }
 }
 
-fn listen_on_all(address: &Address, candidates: &[SocketAddr], backlog: u32) -> Result<Vec<Listener>, Error> {
-    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    let mut listeners: Vec<Listener> = Vec::new();
+fn listen_on_all(
+    address: &Address,
+    candidates: &[SocketAddr],
+    backlog: u32,
+) -> Result<Vec<Arc<Bound>>, Error> {
+    let mut bound: Vec<Arc<Bound>> = Vec::new();
     for &candidate in candidates {
-        let port = listeners.first().map_or(candidate.port(), |first| first.address.port());
+        let port = bound.first().map_or(candidate.port(), |first| first.address.port());
         let candidate = SocketAddr::new(candidate.ip(), port);
-        match listen_on(candidate, address.host().is_none(), backlog) {
-            Ok(listener) => listeners.push(listener),
+        match listen_on(address, candidate, backlog) {
+            Ok(listener) => bound.push(Arc::new(listener)),
             // A host may have no IPv6 although its name has: the other addresses will do.
             Err(error) if is_unavailable(&error) && address.host().is_none_or(|host| !is_ip(host)) => {}
-            Err(error) => return Err(cannot_listen(&candidate.to_string(), error)),
+            Err(error) => return Err(cannot_listen(&candidate, error)),
         }
-        if address.host().is_none() && !listeners.is_empty() {
+        if address.host().is_none() && !bound.is_empty() {
             break;
         }
     }
-    if listeners.is_empty() {
-        return Err(cannot_listen(&address.to_string(), io::ErrorKind::AddrNotAvailable.into()));
+    if bound.is_empty() {
+        return Err(cannot_listen(address, io::ErrorKind::AddrNotAvailable.into()));
     }
-    Ok(listeners)
+    Ok(bound)
 }
 
 /// What to try, in order; for `:PORT`, only the first that this machine has.
@@ -75,14 +105,52 @@ fn candidates(address: &Address) -> Result<Vec<SocketAddr>, Error> {
     Ok(addresses)
 }
 
-fn listen_on(address: SocketAddr, dual_stack: bool, backlog: i32) -> io::Result<Listener> {
-    let socket = socket::listen(address, dual_stack, backlog)?;
-    let address = socket.local_addr()?.as_socket().unwrap_or(address);
-    Ok(Listener { socket, address })
+fn listen_on(asked: &Address, candidate: SocketAddr, backlog: u32) -> io::Result<Bound> {
+    let socket = socket::listen(candidate, asked.host().is_none(), as_int(backlog))?;
+    let address = ListenAddr::Ip(socket.local_addr()?.as_socket().unwrap_or(candidate));
+    Ok(Bound { asked: asked.clone(), address, file: None, socket })
 }
 
-fn cannot_listen(address: &str, error: io::Error) -> Error {
+fn listen_on_path(asked: &Address, path: &Path, backlog: u32) -> Result<Bound, Error> {
+    let (socket, file) =
+        SocketFile::bind(path, as_int(backlog)).map_err(|error| cannot_listen(asked, error))?;
+    Ok(Bound { asked: asked.clone(), address: ListenAddr::Unix(path.into()), file: Some(file), socket })
+}
+
+/// Takes over a socket that listens already.
+fn inherit(asked: &Address, number: i32) -> Result<Bound, Error> {
+    let inherited = socket::inherit(number).and_then(|socket| Ok((socket.local_addr()?, socket)));
+    let (local, socket) = inherited.map_err(|error| cannot_listen(asked, error))?;
+    let address = match (local.as_socket(), local.as_pathname()) {
+        (Some(address), _) => ListenAddr::Ip(address),
+        // Its file belongs to whoever made it.
+        (None, path) => ListenAddr::Unix(path.unwrap_or(Path::new("")).into()),
+    };
+    Ok(Bound { asked: asked.clone(), address, file: None, socket })
+}
+
+impl Bound {
+    /// Sets what every connection that it accepts is to start with.
+    pub(crate) fn prepare(&self, policy: &Policy) -> Result<(), Error> {
+        let prepare = || -> io::Result<()> {
+            match (&self.address, &self.file) {
+                (ListenAddr::Ip(_), _) => socket::watch_for_dead_peers(&self.socket, &policy.dead_peer())?,
+                (ListenAddr::Unix(_), Some(file)) => file.open_to(policy.unix_mode, policy.unix_owner)?,
+                (ListenAddr::Unix(_), None) => {}
+            }
+            // On a socket that listens already this only changes its backlog.
+            self.socket.listen(as_int(policy.backlog))
+        };
+        prepare().map_err(|error| cannot_listen(&self.address, error))
+    }
+}
+
+fn cannot_listen(address: &impl fmt::Display, error: io::Error) -> Error {
     Error::io(Kind::Listen, format!("cannot listen on {address}"), error)
+}
+
+fn as_int(backlog: u32) -> i32 {
+    i32::try_from(backlog).unwrap_or(i32::MAX)
 }
 
 fn is_ip(host: &str) -> bool {
@@ -95,13 +163,57 @@ fn is_unavailable(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(EAFNOSUPPORT)
 }
 
+impl ListenAddr {
+    /// The address, if it is one of the network.
+    pub fn ip(&self) -> Option<SocketAddr> {
+        match self {
+            ListenAddr::Ip(address) => Some(*address),
+            ListenAddr::Unix(_) => None,
+        }
+    }
+
+    /// The port; 0 where there is none.
+    pub fn port(&self) -> u16 {
+        self.ip().map_or(0, |address| address.port())
+    }
+
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        self.ip().is_none_or(|address| address.ip().is_loopback())
+    }
+}
+
+impl ListenAddr {
+    /// As addresses are written, in the given character set; a path can hold anything.
+    pub(crate) fn line(&self, charset: Charset) -> String {
+        match self {
+            ListenAddr::Ip(address) => address.to_string(),
+            ListenAddr::Unix(path) => format!("unix:{}", escape(path.as_os_str().as_bytes(), charset)),
+        }
+    }
+}
+
+/// As addresses are written; nothing in it is a control character.
+impl fmt::Display for ListenAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line(Charset::Utf8))
+    }
+}
+
+#[cfg(feature = "log")]
+impl serde::Serialize for ListenAddr {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.line(Charset::Ascii))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn addresses(text: &str) -> Vec<SocketAddr> {
-        let listeners = listen(&text.parse().unwrap(), 16).unwrap();
-        listeners.iter().map(|listener| listener.address).collect()
+        let bound = listen(&text.parse().unwrap(), 16).unwrap();
+        bound.iter().map(|bound| bound.address.ip().unwrap()).collect()
     }
 
     #[test]
@@ -119,13 +231,22 @@ mod tests {
 
     #[test]
     fn an_address_that_is_taken_is_an_error_that_names_it() {
-        let taken = addresses_held();
-        let error = listen(&Address::from(taken.address), 16).unwrap_err();
+        let taken = listen(&"0".parse().unwrap(), 16).unwrap().remove(0);
+        let error = listen(&Address::from(taken.address.ip().unwrap()), 16).unwrap_err();
         assert!(error.is_address_in_use());
         assert_eq!(error.to_string(), format!("cannot listen on {}: address already in use", taken.address));
     }
 
-    fn addresses_held() -> Listener {
-        listen(&"0".parse().unwrap(), 16).unwrap().remove(0)
+    #[test]
+    fn a_descriptor_that_does_not_listen_is_refused_in_words() {
+        use std::os::fd::{AsRawFd, IntoRawFd};
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let error = listen(&format!("fd:{}", file.as_raw_fd()).parse().unwrap(), 16).unwrap_err();
+        assert!(error.to_string().contains("non-socket"), "{error}");
+        let unbound = Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap().into_raw_fd();
+        let error = listen(&format!("fd:{unbound}").parse().unwrap(), 16).unwrap_err();
+        assert!(error.to_string().contains("does not listen"), "{error}");
+        let error = listen(&"fd:999999".parse().unwrap(), 16).unwrap_err();
+        assert!(error.is_listen() && error.to_string().contains("bad file descriptor"), "{error}");
     }
 }

@@ -6,15 +6,17 @@ use std::io;
 use std::ops::Deref;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use slab::Slab;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::config::Config;
+use super::config::Policy;
 use super::limits::{self, Due};
 use super::link::Link;
+use super::plan::Plan;
 use super::reclaim::Idlest;
 use super::seldom::OnceASecond;
 use super::table::Table;
@@ -23,23 +25,25 @@ use crate::close::CloseReason;
 use crate::error::describe;
 use crate::event::{Event, Subscriber};
 
-/// The sweep looks at every connection of its thread this often at most, and at least.
-const SWEEP_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
 /// What every connection of a server, on whichever thread, has in common.
 #[derive(Clone)]
 pub(crate) struct Share {
-    pub(crate) config: Arc<Config>,
     pub(crate) table: Arc<Table>,
     pub(crate) events: Arc<dyn Subscriber>,
     /// What the server's clock counts from.
     epoch: Instant,
     exhaustion: Arc<OnceASecond>,
+    /// For each thread, since when its idlest connection has been idle; [`NOBODY`] if none could make room.
+    idlest: Arc<[AtomicU64]>,
 }
 
+/// No connection could make room.
+const NOBODY: u64 = u64::MAX;
+
 impl Share {
-    pub(crate) fn new(config: Config, table: Arc<Table>, events: Arc<dyn Subscriber>) -> Self {
-        Self { config: Arc::new(config), table, events, epoch: Instant::now(), exhaustion: Arc::default() }
+    pub(crate) fn new(threads: usize, table: Arc<Table>, events: Arc<dyn Subscriber>) -> Self {
+        let idlest = (0..threads).map(|_| AtomicU64::new(NOBODY)).collect();
+        Self { table, events, epoch: Instant::now(), exhaustion: Arc::default(), idlest }
     }
 
     /// The server's clock, in milliseconds, read now: for what happens rarely.
@@ -60,8 +64,10 @@ pub(crate) struct Local {
     links: RefCell<Slab<Weak<Link>>>,
     draining: Cell<bool>,
     pub(crate) drain: CancellationToken,
-    /// Who makes room when the server is full.
-    idlest: RefCell<Idlest>,
+    /// Who makes room when the server is full, and after how long a silence somebody does.
+    idle: RefCell<Idlest>,
+    idle_reclaim: Cell<Option<Duration>>,
+    sweep_interval: Cell<Duration>,
     /// Why every connection has to end, once every one has to.
     cut: Cell<Option<CloseReason>>,
     /// What the operating system last said when it had no more to give.
@@ -87,7 +93,9 @@ impl Local {
             links: RefCell::default(),
             draining: Cell::new(false),
             drain: CancellationToken::new(),
-            idlest: RefCell::default(),
+            idle: RefCell::default(),
+            idle_reclaim: Cell::new(None),
+            sweep_interval: Cell::new(limits::sweep_interval(None)),
             cut: Cell::new(None),
             shortage: RefCell::default(),
         };
@@ -160,11 +168,39 @@ impl Local {
         self.cut.get()
     }
 
-    /// Ends the connection that has been idle for longest, if one has been for long enough; false if none
-    /// has.
+    /// Goes by a plan from now on.
+    pub(crate) fn adopt(&self, plan: &Plan) {
+        self.idle_reclaim.set(plan.config.idle_reclaim);
+        self.look_at_least_every(plan.sweep_interval());
+    }
+
+    /// Holds connections to the limits of this policy, too.
+    pub(crate) fn look_after(&self, policy: &Policy) {
+        self.look_at_least_every(limits::sweep_interval(limits::shortest(policy)));
+    }
+
+    /// Connections keep the policy they began with, so looking more seldom than before would not do.
+    fn look_at_least_every(&self, interval: Duration) {
+        self.sweep_interval.set(self.sweep_interval.get().min(interval));
+    }
+
+    /// The thread whose connection has been idle for longest of all, if one has been for long enough.
+    pub(crate) fn idlest_thread(&self) -> Option<usize> {
+        let since = self.idlest.iter().map(|since| since.load(Relaxed)).enumerate();
+        since.filter(|(_, since)| *since != NOBODY).min_by_key(|(_, since)| *since).map(|(thread, _)| thread)
+    }
+
+    /// Ends the connection of this thread that has been idle for longest, if one has been for long enough;
+    /// false if none has.
     pub(crate) fn reclaim(&self) -> bool {
-        let idlest = self.idlest.borrow_mut().take();
+        let idlest = self.idle.borrow_mut().take();
+        self.publish_idlest();
         idlest.inspect(|link| link.order(CloseReason::Reclaimed)).is_some()
+    }
+
+    fn publish_idlest(&self) {
+        let since = self.idle.borrow().first().unwrap_or(NOBODY);
+        self.idlest[self.thread].store(since, Relaxed);
     }
 
     fn for_each(&self, mut act: impl FnMut(&Rc<Link>)) {
@@ -178,33 +214,36 @@ impl Local {
     /// Ends connections whose time is up, until it is dropped. Time limits are held to within two rounds, and
     /// never cut early.
     pub(crate) async fn sweep(&self) {
-        let every = limits::sweep_interval(&self.config, SWEEP_EVERY.0, SWEEP_EVERY.1);
-        let mut rounds = tokio::time::interval(every);
-        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            rounds.tick().await;
+            tokio::time::sleep(self.sweep_interval.get()).await;
             // What happened since the last round was stamped with that round's time, so that is the time to
             // hold stamps against: a round that comes late cuts nobody early.
             let now = self.now();
             self.look_at_clock();
-            let mut idlest = self.idlest.borrow_mut();
-            self.for_each(|link| {
-                let view = link.slot().view();
-                match limits::due(&view, now, &self.config) {
-                    Some(Due::Cut(reason)) => link.order(reason),
-                    Some(Due::Retire) => link.retire(),
-                    None => {}
-                }
-                if let Some(since) = limits::reclaimable(&view, now, &self.config) {
-                    idlest.gather(since, Rc::downgrade(link));
-                }
-            });
-            idlest.settle();
-            drop(idlest);
+            self.sweep_once(now);
             if !self.shortage.borrow().is_empty() {
                 self.say_exhausted(self.exhaustion.rest(self.now()));
             }
         }
+    }
+
+    fn sweep_once(&self, now: u64) {
+        let idle_reclaim = self.idle_reclaim.get();
+        let mut idle = self.idle.borrow_mut();
+        self.for_each(|link| {
+            let view = link.slot().view();
+            match limits::due(&view, now, link.policy()) {
+                Some(Due::Cut(reason)) => link.order(reason),
+                Some(Due::Retire) => link.retire(),
+                None => {}
+            }
+            if let Some(since) = limits::reclaimable(&view, now, idle_reclaim) {
+                idle.gather(since, Rc::downgrade(link));
+            }
+        });
+        idle.settle();
+        drop(idle);
+        self.publish_idlest();
     }
 }
 

@@ -5,6 +5,8 @@ mod access;
 mod admission;
 mod config;
 mod connection;
+mod crew;
+mod door;
 mod drain;
 mod drive;
 mod fleet;
@@ -13,34 +15,41 @@ mod host;
 mod limits;
 pub(crate) mod link;
 mod listen;
+mod listener;
 mod local;
 mod monitor;
 mod peer;
+mod plan;
 mod push;
 mod reclaim;
+mod reload;
 mod run;
 mod seldom;
+mod signals;
+mod socket_file;
 pub(crate) mod table;
 mod thread;
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::Address;
 use crate::error::Error;
 use crate::event::Subscriber;
 
-use access::Access;
-use listen::Listener;
+use listen::Bound;
+use listener::{Listener, Serve};
 
 pub use access::Network;
-pub use config::{Config, Excess, MAX_CONNECTIONS};
+pub use config::{Config, Excess, MAX_CONNECTIONS, Policy};
 pub use connection::{Connection, WaitForDrain};
 pub use drain::{CutConnection, DrainReport};
 pub(crate) use drive::drive;
 pub use handler::{AnyHandler, Handler};
+pub use listen::ListenAddr;
 pub use monitor::{CloseError, ConnectionInfo, Monitor, State};
 pub use peer::Peer;
 pub use push::{PushError, Sender};
@@ -61,17 +70,19 @@ pub use run::{Running, Serving};
 /// }
 /// ```
 pub struct Server {
-    listeners: Vec<Listener>,
+    bound: Vec<Arc<Bound>>,
     config: Config,
-    access: Access,
-    subscriber: Box<dyn Subscriber>,
+    policy: Policy,
+    subscriber: Option<Box<dyn Subscriber>>,
     monitor: Monitor,
 }
 
 impl Server {
     /// Listens on an address, at once: callers can connect from here on, and are served once the server runs.
     /// A name listens on each of its addresses; `:PORT` on all of this machine, IPv6 and IPv4; port 0 on a
-    /// free one.
+    /// free one. The file of a Unix socket can be opened by its owner only until the server runs; one that a
+    /// server which is gone has left is replaced, one at which somebody listens is not. A descriptor is
+    /// the server's from then on.
     ///
     /// # Errors
     /// [`is_config`](Error::is_config) for what is no address, [`is_resolve`](Error::is_resolve) for a name
@@ -81,25 +92,33 @@ impl Server {
         A: TryInto<Address>,
         Error: From<A::Error>,
     {
-        let config = Config::default();
-        let listeners = listen::listen(&address.try_into()?, config.backlog)?;
-        Ok(Self {
-            listeners,
-            config,
-            access: Access::default(),
-            subscriber: Box::new(()),
-            monitor: Monitor::default(),
-        })
+        Self::listen(&address.try_into()?)
     }
 
-    /// The address it listens on; the first, if there are several. The port is the real one.
+    fn listen(address: &Address) -> Result<Self, Error> {
+        Ok(Self::on(listen::listen(address, Policy::default().backlog)?))
+    }
+
+    /// A server on sockets that listen already.
+    fn on(bound: Vec<Arc<Bound>>) -> Self {
+        Self {
+            bound,
+            config: Config::default(),
+            policy: Policy::default(),
+            subscriber: None,
+            monitor: Monitor::default(),
+        }
+    }
+
+    /// The first address of the network that it listens on; `0.0.0.0:0` if it has only Unix sockets. The port
+    /// is the real one.
     pub fn local_addr(&self) -> SocketAddr {
-        self.listeners[0].address
+        first_ip(&self.local_addrs())
     }
 
     /// Every address it listens on, at least one.
-    pub fn local_addrs(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().map(|listener| listener.address).collect()
+    pub fn local_addrs(&self) -> Vec<ListenAddr> {
+        self.bound.iter().map(|bound| bound.address.clone()).collect()
     }
 
     /// A handle to look at the server while it runs, and to steer it.
@@ -110,18 +129,32 @@ impl Server {
     /// Who is told what happens. Default: nobody.
     #[must_use]
     pub fn events(mut self, subscriber: impl Subscriber) -> Self {
-        self.subscriber = Box::new(subscriber);
+        self.subscriber = Some(Box::new(subscriber));
         self
     }
 
     /// What will serve the connections: a closure, a [`Handler`], or a service made into one by
     /// [`framed`](crate::framed).
-    pub fn serve<H: Handler>(self, handler: H) -> Serving<H> {
-        Serving { server: self, handler }
+    pub fn serve<H: Handler>(self, handler: H) -> Serving {
+        let (policy, server): (_, Arc<dyn Serve>) = (Arc::new(self.policy), Arc::new(handler));
+        let listeners = self.bound.into_iter().map(|bound| Arc::new(Listener::new(bound, &policy, &server)));
+        Serving {
+            listeners: listeners.collect(),
+            config: self.config,
+            subscriber: self.subscriber,
+            monitor: self.monitor,
+            reload: None,
+            misfit: None,
+        }
     }
 }
 
-/// The bounds and time limits; [`Config`] gives each one's default and the reason for it.
+/// The first address of the network among these, or none.
+fn first_ip(addresses: &[ListenAddr]) -> SocketAddr {
+    addresses.iter().find_map(ListenAddr::ip).unwrap_or((Ipv4Addr::UNSPECIFIED, 0).into())
+}
+
+/// What holds for the whole server; [`Config`] gives each one's default and the reason for it.
 impl Server {
     /// How many connections may be open at a time.
     #[must_use]
@@ -144,35 +177,6 @@ impl Server {
         self
     }
 
-    /// Lets callers from this network in, and, unless another rule allows them, nobody else. Of the rules
-    /// that match an address the one with the longest prefix decides; of two alike the one that denies.
-    #[must_use]
-    pub fn allow(mut self, network: Network) -> Self {
-        self.access.allow(network);
-        self
-    }
-
-    /// Refuses callers from this network; see [`allow`](Self::allow).
-    #[must_use]
-    pub fn deny(mut self, network: Network) -> Self {
-        self.access.deny(network);
-        self
-    }
-
-    /// What happens to callers who are not let in.
-    #[must_use]
-    pub fn excess(mut self, excess: Excess) -> Self {
-        self.config.excess = excess;
-        self
-    }
-
-    /// How long a connection may be silent between two messages; `None` is for ever.
-    #[must_use]
-    pub fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.config.idle_timeout = limit;
-        self
-    }
-
     /// How long a connection must have been idle to make room when the server is full; `None`: nobody does.
     #[must_use]
     pub fn idle_reclaim(mut self, idle: Option<Duration>) -> Self {
@@ -180,52 +184,11 @@ impl Server {
         self
     }
 
-    /// How long a connection may last; `None` is for ever.
+    /// How long callers are still taken once a drain has begun and the server says that it is not ready, so
+    /// that balancers have time to notice.
     #[must_use]
-    pub fn max_connection_time(mut self, limit: Option<Duration>) -> Self {
-        self.config.max_connection_time = limit;
-        self
-    }
-
-    /// After how long a connection ends at its next message boundary; `None` is never.
-    #[must_use]
-    pub fn max_connection_age(mut self, age: Option<Duration>) -> Self {
-        self.config.max_connection_age = age;
-        self
-    }
-
-    /// How many bytes per second have to come while a message is unfinished; `None`: any number.
-    #[must_use]
-    pub fn min_receive_rate(mut self, bytes_per_second: Option<NonZeroU32>) -> Self {
-        self.config.min_receive_rate = bytes_per_second;
-        self
-    }
-
-    /// How long a message may stay unfinished; `None` is for ever.
-    #[must_use]
-    pub fn message_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.config.message_timeout = limit;
-        self
-    }
-
-    /// How long replies may wait while the peer takes nothing; `None` is for ever.
-    #[must_use]
-    pub fn write_timeout(mut self, limit: Option<Duration>) -> Self {
-        self.config.write_timeout = limit;
-        self
-    }
-
-    /// The longest message, in bytes.
-    #[must_use]
-    pub fn max_message(mut self, bytes: usize) -> Self {
-        self.config.max_message = bytes;
-        self
-    }
-
-    /// How many bytes of replies are gathered before they are sent.
-    #[must_use]
-    pub fn max_unsent(mut self, bytes: usize) -> Self {
-        self.config.max_unsent = bytes;
+    pub fn drain_delay(mut self, delay: Duration) -> Self {
+        self.config.drain_delay = delay;
         self
     }
 
@@ -233,30 +196,6 @@ impl Server {
     #[must_use]
     pub fn drain_timeout(mut self, limit: Duration) -> Self {
         self.config.drain_timeout = limit;
-        self
-    }
-
-    /// How many connections may wait to be accepted.
-    #[must_use]
-    pub fn backlog(mut self, count: u32) -> Self {
-        self.config.backlog = count;
-        self
-    }
-
-    /// When the kernel asks whether a silent peer is alive, how often, and after how many unanswered
-    /// questions it is not.
-    #[must_use]
-    pub fn keepalive(mut self, idle: Duration, interval: Duration, probes: u32) -> Self {
-        self.config.keepalive_idle = idle;
-        self.config.keepalive_interval = interval;
-        self.config.keepalive_probes = probes;
-        self
-    }
-
-    /// How long sent bytes may stay unacknowledged before the peer counts as dead.
-    #[must_use]
-    pub fn user_timeout(mut self, limit: Duration) -> Self {
-        self.config.user_timeout = limit;
         self
     }
 
@@ -268,11 +207,144 @@ impl Server {
     }
 }
 
+/// What holds for the connections of this listener; [`Policy`] gives each one's default and the reason for
+/// it.
+impl Server {
+    /// Lets callers from this network in, and, unless another rule allows them, nobody else. Of the rules
+    /// that match an address the one with the longest prefix decides; of two alike the one that denies.
+    #[must_use]
+    pub fn allow(mut self, network: Network) -> Self {
+        self.policy.allow.push(network);
+        self
+    }
+
+    /// Refuses callers from this network; see [`allow`](Self::allow).
+    #[must_use]
+    pub fn deny(mut self, network: Network) -> Self {
+        self.policy.deny.push(network);
+        self
+    }
+
+    /// What happens to callers who are not let in.
+    #[must_use]
+    pub fn excess(mut self, excess: Excess) -> Self {
+        self.policy.excess = excess;
+        self
+    }
+
+    /// How long a connection may be silent between two messages; `None` is for ever.
+    #[must_use]
+    pub fn idle_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.policy.idle_timeout = limit;
+        self
+    }
+
+    /// How long a connection may last; `None` is for ever.
+    #[must_use]
+    pub fn max_connection_time(mut self, limit: Option<Duration>) -> Self {
+        self.policy.max_connection_time = limit;
+        self
+    }
+
+    /// After how long a connection ends at its next message boundary; `None` is never.
+    #[must_use]
+    pub fn max_connection_age(mut self, age: Option<Duration>) -> Self {
+        self.policy.max_connection_age = age;
+        self
+    }
+
+    /// How many bytes per second have to come while a message is unfinished; `None`: any number.
+    #[must_use]
+    pub fn min_receive_rate(mut self, bytes_per_second: Option<NonZeroU32>) -> Self {
+        self.policy.min_receive_rate = bytes_per_second;
+        self
+    }
+
+    /// How long a message may stay unfinished; `None` is for ever.
+    #[must_use]
+    pub fn message_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.policy.message_timeout = limit;
+        self
+    }
+
+    /// How long replies may wait while the peer takes nothing; `None` is for ever.
+    #[must_use]
+    pub fn write_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.policy.write_timeout = limit;
+        self
+    }
+
+    /// The longest message, in bytes.
+    #[must_use]
+    pub fn max_message(mut self, bytes: usize) -> Self {
+        self.policy.max_message = bytes;
+        self
+    }
+
+    /// How many bytes of replies are gathered before they are sent.
+    #[must_use]
+    pub fn max_unsent(mut self, bytes: usize) -> Self {
+        self.policy.max_unsent = bytes;
+        self
+    }
+
+    /// How many connections may wait to be accepted.
+    #[must_use]
+    pub fn backlog(mut self, count: u32) -> Self {
+        self.policy.backlog = count;
+        self
+    }
+
+    /// How long a connection may be silent before the kernel asks whether the peer is alive.
+    #[must_use]
+    pub fn keepalive_idle(mut self, silence: Duration) -> Self {
+        self.policy.keepalive_idle = silence;
+        self
+    }
+
+    /// How long the kernel waits between two such questions.
+    #[must_use]
+    pub fn keepalive_interval(mut self, interval: Duration) -> Self {
+        self.policy.keepalive_interval = interval;
+        self
+    }
+
+    /// After how many unanswered questions the peer counts as dead.
+    #[must_use]
+    pub fn keepalive_probes(mut self, count: u32) -> Self {
+        self.policy.keepalive_probes = count;
+        self
+    }
+
+    /// How long sent bytes may stay unacknowledged before the peer counts as dead.
+    #[must_use]
+    pub fn user_timeout(mut self, limit: Duration) -> Self {
+        self.policy.user_timeout = limit;
+        self
+    }
+
+    /// Who may connect to a Unix socket, as the mode of its file.
+    #[must_use]
+    pub fn unix_mode(mut self, mode: u32) -> Self {
+        self.policy.unix_mode = mode;
+        self
+    }
+
+    /// The user and the group, by their numbers, that a Unix socket's file is given; `None` leaves it as it
+    /// is.
+    #[must_use]
+    pub fn unix_owner(mut self, user: Option<u32>, group: Option<u32>) -> Self {
+        self.policy.unix_owner = (user, group);
+        self
+    }
+}
+
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
             .field("addresses", &self.local_addrs())
             .field("config", &self.config)
+            .field("policy", &self.policy)
             .finish_non_exhaustive()
     }
 }

@@ -1,34 +1,56 @@
 //! A server as an operator sees it, from any thread, while it runs.
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
-use super::host::Crew;
+use super::Server;
+use super::crew::{Crew, Errand};
+use super::listen::ListenAddr;
 use super::local::Share;
+use super::plan::Plan;
 use super::table::{Phase, Slot};
+use super::thread::Stage;
+use crate::address::Address;
+use crate::error::{Error, Kind};
 use crate::event::PeerAddr;
 use crate::sys::socket;
 
 /// A handle to look at a running server and to steer it: cheap to clone, and good on any thread.
 ///
-/// It reads the connection table that the threads write, without stopping them: two figures of a connection can be of
-/// two different moments. Before the server runs, and after, there is nothing to see.
+/// It reads the connection table that the threads write, without stopping them: two figures of a connection
+/// can be of two different moments. Before the server runs, and after, there is nothing to see.
 #[derive(Clone, Default)]
 pub struct Monitor(Arc<Shared>);
 
-#[derive(Default)]
 struct Shared {
     running: OnceLock<Watched>,
     drain: Notify,
+    reload: mpsc::Sender<Asked>,
+    /// Until somebody serves who can reload.
+    asked: Mutex<Option<mpsc::Receiver<Asked>>>,
 }
+
+/// How many may wait for a reload at a time.
+const RELOADS: usize = 16;
+
+/// Somebody who asked for a reload and waits to be told how it went.
+pub(super) type Asked = oneshot::Sender<Result<(), Error>>;
 
 struct Watched {
     share: Share,
     crew: Arc<Crew>,
-    max_connections: usize,
+    stage: watch::Receiver<Stage>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        let (reload, asked) = mpsc::channel(RELOADS);
+        Self { running: OnceLock::new(), drain: Notify::new(), reload, asked: Mutex::new(Some(asked)) }
+    }
 }
 
 /// One connection, as it was a moment ago.
@@ -99,9 +121,40 @@ pub enum CloseError {
 }
 
 impl Monitor {
-    pub(super) fn watch(&self, share: Share, crew: Arc<Crew>, max_connections: usize) {
+    pub(super) fn watch(&self, share: Share, crew: Arc<Crew>, stage: watch::Receiver<Stage>) {
         // A server runs once.
-        let _ = self.0.running.set(Watched { share, crew, max_connections });
+        let _ = self.0.running.set(Watched { share, crew, stage });
+    }
+
+    /// The plan by which the server serves, while it does.
+    fn plan(&self) -> Option<Arc<Plan>> {
+        let watched = self.0.running.get()?;
+        watched.stage.borrow().plan().map(Arc::clone)
+    }
+
+    /// Where it listens, while it does.
+    pub fn addresses(&self) -> Vec<ListenAddr> {
+        let plan = self.plan();
+        let listeners = plan.iter().flat_map(|plan| &plan.listeners);
+        listeners.map(|listener| listener.bound.address.clone()).collect()
+    }
+
+    /// A listener for a [reload](crate::Running::reload): the one that the running server has for this
+    /// address, or a new one if it has none. An address is known again by its words: `localhost:8081` is
+    /// not `127.0.0.1:8081`.
+    ///
+    /// # Errors
+    /// As [`Server::bind`].
+    pub fn bind<A>(&self, address: A) -> Result<Server, Error>
+    where
+        A: TryInto<Address>,
+        Error: From<A::Error>,
+    {
+        let address = address.try_into()?;
+        let plan = self.plan();
+        let bound = plan.iter().flat_map(|plan| &plan.listeners).map(|listener| &listener.bound);
+        let bound: Vec<_> = bound.filter(|bound| bound.asked == address).map(Arc::clone).collect();
+        if bound.is_empty() { Server::listen(&address) } else { Ok(Server::on(bound)) }
     }
 
     /// Every open connection, in the order of their numbers.
@@ -130,9 +183,9 @@ impl Monitor {
         self.0.running.get().map_or(0, |watched| watched.share.table.open())
     }
 
-    /// How many connections may be open; 0 before the server runs.
+    /// How many connections may be open; 0 while nobody is let in.
     pub fn max_connections(&self) -> usize {
-        self.0.running.get().map_or(0, |watched| watched.max_connections)
+        self.plan().map_or(0, |plan| plan.admission.max_connections())
     }
 
     /// For how long the server has been running.
@@ -140,24 +193,44 @@ impl Monitor {
         self.0.running.get().map_or(Duration::ZERO, |watched| Duration::from_millis(watched.share.clock()))
     }
 
-    /// Tells one connection to end, with [`CloseReason::Operator`](crate::CloseReason::Operator). No other is disturbed.
+    /// Tells one connection to end, with [`CloseReason::Operator`](crate::CloseReason::Operator). No other is
+    /// disturbed.
     ///
     /// # Errors
     /// When there is no such connection, or its thread can't take the order now.
     pub fn close(&self, id: u64) -> Result<(), CloseError> {
         let watched = self.0.running.get().ok_or(CloseError::Unknown)?;
         let connection = self.connection(id).ok_or(CloseError::Unknown)?;
-        if watched.crew.tell_to_close(usize::from(connection.thread), id) {
-            Ok(())
-        } else {
-            Err(CloseError::Busy)
-        }
+        let asked = watched.crew.ask(usize::from(connection.thread), Errand::Close(id));
+        asked.map_err(|_| CloseError::Busy)
     }
 
-    /// Asks the server to drain, as a signal would. It has an effect on [`Serving::run`](crate::Serving::run) only: whoever
-    /// starts a server drains it.
+    /// Asks the server to drain, as a signal would. It has an effect on [`Serving::run`](crate::Serving::run)
+    /// only: whoever starts a server drains it.
     pub fn drain(&self) {
         self.0.drain.notify_one();
+    }
+
+    /// Asks the server to [reload](crate::Serving::on_reload), as SIGHUP would, and completes when it has, or
+    /// has not because something was wrong. Cancel-safe: the reload goes on.
+    ///
+    /// # Errors
+    /// What was wrong; nothing has changed then. Also when the server does not run or has no way to reload.
+    pub async fn reload(&self) -> Result<(), Error> {
+        let cannot = |cause| Error::new(Kind::Config, "cannot reload", cause);
+        let (asked, outcome) = oneshot::channel();
+        let asking = self.0.reload.try_send(asked);
+        asking.map_err(|error| match error {
+            TrySendError::Full(_) => cannot("too many wait for a reload already"),
+            TrySendError::Closed(_) => cannot("the server does not run, or has nothing to read anew"),
+        })?;
+        outcome.await.unwrap_or_else(|_| Err(cannot("the server ended")))
+    }
+
+    /// Who asks for reloads; only the first gets to know. Whoever does not listen lets go of it, so that
+    /// nobody waits in vain.
+    pub(super) fn reloads(&self) -> Option<mpsc::Receiver<Asked>> {
+        self.0.asked.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Completes when somebody asked for a drain. Cancel-safe.
@@ -177,10 +250,10 @@ fn info(descriptor: usize, slot: &Slot, now: u64) -> Option<ConnectionInfo> {
         Phase::Sending => State::Sending,
         Phase::Closing => State::Closing,
     };
-    let path = socket::path(descriptor);
+    let way = socket::way(descriptor);
     let connection = ConnectionInfo {
         id: view.id,
-        peer: PeerAddr::from(slot.peer()),
+        peer: slot.peer(),
         state,
         age: Duration::from_millis(now.saturating_sub(view.accepted)),
         in_state: Duration::from_millis(now.saturating_sub(view.since)),
@@ -189,8 +262,8 @@ fn info(descriptor: usize, slot: &Slot, now: u64) -> Option<ConnectionInfo> {
         bytes_out: slot.bytes_out(),
         unsent: slot.unsent(),
         thread: slot.thread(),
-        round_trip: path.map(|path| path.round_trip),
-        retransmits: path.map(|path| path.retransmits),
+        round_trip: way.map(|way| way.round_trip),
+        retransmits: way.map(|way| way.retransmits),
     };
     (slot.id() == view.id && slot.phase() != Phase::Free).then_some(connection)
 }

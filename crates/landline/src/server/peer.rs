@@ -6,12 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::push::{Outbox, Sender};
+use crate::event::PeerAddr;
 use crate::frame::Framing;
 
 /// Who is at the other end of a connection.
 pub struct Peer {
     id: u64,
-    addr: Option<SocketAddr>,
+    addr: PeerAddr,
     /// How messages to it are delimited; `raw` while nobody said.
     framing: Cell<Framing>,
     max_unsent: usize,
@@ -20,7 +21,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u64, addr: Option<SocketAddr>, max_unsent: usize) -> Self {
+    pub(crate) fn new(id: u64, addr: PeerAddr, max_unsent: usize) -> Self {
         Self { id, addr, framing: Cell::new(Framing::Raw), max_unsent, outbox: OnceCell::new() }
     }
 
@@ -30,8 +31,16 @@ impl Peer {
     }
 
     /// Its address; an IPv4 address that came through an IPv6 socket is given as IPv4. `None` where there is
-    /// none, as in tests.
+    /// none, as on Unix sockets and in tests.
     pub fn addr(&self) -> Option<SocketAddr> {
+        match self.addr {
+            PeerAddr::Ip(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Who it is, by whatever is known of it.
+    pub fn name(&self) -> PeerAddr {
         self.addr
     }
 
@@ -58,8 +67,8 @@ impl Peer {
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.addr {
-            Some(addr) => write!(f, "Peer(#{}, {addr})", self.id),
-            None => write!(f, "Peer(#{})", self.id),
+            PeerAddr::Unnamed => write!(f, "Peer(#{})", self.id),
+            addr => write!(f, "Peer(#{}, {addr})", self.id),
         }
     }
 }

@@ -41,6 +41,11 @@ impl Idlest {
         self.sorted = gathered.into_sorted_vec().into();
     }
 
+    /// Since when the connection that has been idle for longest has been.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.sorted.front().map(|idle| idle.since)
+    }
+
     /// The connection that has been idle for longest and still is.
     pub(crate) fn take(&mut self) -> Option<std::rc::Rc<Link>> {
         loop {

@@ -3,53 +3,114 @@
 use std::fmt;
 use std::future::pending;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::access::Access;
-use super::admission::Admission;
+use super::Config;
 use super::drain::{DrainReport, Watch};
 use super::fleet::Fleet;
-use super::handler::Handler;
+use super::listen::ListenAddr;
+use super::listener::Listener;
 use super::local::Share;
+use super::monitor::{Asked, Monitor};
+use super::plan::{Plan, TABLE_MAX, max_connections};
+use super::reload::{Reload, Reloader};
+use super::signals::{Ask, Signals};
 use super::table::Table;
-use super::{Config, Excess, MAX_CONNECTIONS, Server, thread};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Outcome};
 use crate::event::{Event, Subscriber};
-use crate::sys::{limits, signals, socket};
-
-/// Descriptors kept free for what the program itself needs: standard streams, logs, libraries.
-const OTHER_DESCRIPTORS: usize = 48;
-/// The largest table there is: a descriptor limit can be far larger than any number of connections.
-const TABLE_MAX: usize = 1 << 20;
+use crate::sys::{limits, socket};
 
 /// A server that knows what will serve its connections.
-pub struct Serving<H> {
-    pub(super) server: Server,
-    pub(super) handler: H,
+pub struct Serving {
+    pub(super) listeners: Vec<Arc<Listener>>,
+    pub(super) config: Config,
+    pub(super) subscriber: Option<Box<dyn Subscriber>>,
+    pub(super) monitor: Monitor,
+    pub(super) reload: Option<Reload>,
+    /// What does not fit together, to be told when it is to run.
+    pub(super) misfit: Option<Error>,
 }
 
-impl<H: Handler> Serving<H> {
-    /// Serves until a signal ends it, on threads of its own. SIGINT, SIGTERM and SIGHUP drain, the second of
-    /// them cuts; SIGINT and SIGHUP are left alone if they were ignored at the start, as under `nohup`.
+impl Serving {
+    /// Listens where `other` does too, and serves those who call there as `other` would: one server, with the
+    /// same threads and the same `max_connections` for all.
+    ///
+    /// ```no_run
+    /// use landline::{Echo, Framing, Outcome, Server, Upper, framed};
+    ///
+    /// fn main() -> Outcome {
+    ///     let upper = Server::bind("127.0.0.1:8081")?.serve(framed(Framing::Line, Upper));
+    ///     let echo = Server::bind("unix:/run/echo.sock")?.unix_mode(0o660).serve(framed(Framing::Raw, Echo));
+    ///     let _ = upper.and(echo).run()?;
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// What holds for a whole server ([`Config`], [`events`](crate::Server::events), [`on_reload`](Self::on_reload))
+    /// is said on the first of them: if `other` says something else, running is an error
+    /// ([`is_config`](Error::is_config)).
+    #[must_use]
+    pub fn and(mut self, other: Serving) -> Self {
+        let said = (other.config != Config::default() && other.config != self.config)
+            || other.subscriber.is_some()
+            || other.reload.is_some();
+        if said {
+            let cause = "what holds for the whole server has to be said on the first of them";
+            self.misfit = Some(Error::new(Kind::Config, "cannot serve two listeners as one server", cause));
+        }
+        self.misfit = self.misfit.or(other.misfit);
+        self.listeners.extend(other.listeners);
+        self
+    }
+
+    /// How to begin anew: called by [`run`](Self::run), on its thread, upon SIGHUP and
+    /// [`Monitor::reload`]. What it returns takes the place of this server's listeners and limits; addresses
+    /// that it [binds through the monitor](Monitor::bind) and that are listened on already go on without
+    /// a gap. Live connections stay as they are, with the limits that they began with. An error changes
+    /// nothing and is told in an [event](Event::ReloadFailed).
+    #[must_use]
+    pub fn on_reload(mut self, reload: impl FnMut(&Monitor) -> Outcome<Serving> + 'static) -> Self {
+        self.reload = Some(Box::new(reload));
+        self
+    }
+
+    /// Serves until a signal ends it, on threads of its own. SIGINT, SIGTERM and, unless it can
+    /// [reload](Self::on_reload), SIGHUP drain; the second of them cuts. SIGINT and SIGHUP are left alone if
+    /// they were ignored at the start, as under `nohup`.
     ///
     /// # Errors
-    /// [`is_config`](Error::is_config) when `max_connections` can't be held, and otherwise when threads can't
-    /// start or a listener breaks.
-    pub fn run(self) -> Result<DrainReport, Error> {
+    /// [`is_config`](Error::is_config) when `max_connections` can't be held or the settings contradict each
+    /// other, and otherwise when threads can't start or a listener breaks.
+    pub fn run(mut self) -> Result<DrainReport, Error> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Error::io(Kind::Serve, "cannot start", error))?;
         runtime.block_on(async {
-            let mut stop =
-                Stop::new().map_err(|error| Error::io(Kind::Serve, "cannot wait for signals", error))?;
-            let monitor = self.server.monitor();
+            let signals = Signals::new();
+            let mut signals =
+                signals.map_err(|error| Error::io(Kind::Serve, "cannot wait for signals", error))?;
+            let (monitor, reload) = (self.monitor.clone(), self.reload.take());
+            let mut asked = monitor.reloads().filter(|_| reload.is_some());
+            let mut reloader = Reloader { monitor: monitor.clone(), reload };
             let mut fleet = self.launch()?;
-            tokio::select! {
-                () = stop.recv() => {}
-                () = monitor.asked_to_drain() => {}
-                failure = fleet.failure() => return Err(failure),
+            loop {
+                tokio::select! {
+                    ask = signals.next() => match ask {
+                        Ask::HangUp if reloader.can() => drop(reloader.reload(&fleet).await),
+                        Ask::End | Ask::HangUp => break,
+                    },
+                    Some(asked) = next(&mut asked) => {
+                        // Whoever asked may have stopped waiting.
+                        let _ = asked.send(reloader.reload(&fleet).await);
+                    }
+                    () = monitor.asked_to_drain() => break,
+                    failure = fleet.failure() => return Err(failure),
+                }
             }
-            Ok(fleet.drain(stop.recv()).await)
+            // Who asks now is told that it is too late.
+            drop(asked);
+            Ok(fleet.drain(signals.end(!reloader.can())).await)
         })
     }
 
@@ -60,129 +121,64 @@ impl<H: Handler> Serving<H> {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn start(self) -> Result<Running, Error> {
-        let addresses = self.server.local_addrs();
+        drop(self.monitor.reloads());
+        let addresses = self.listeners.iter().map(|listener| listener.bound.address.clone()).collect();
         Ok(Running { fleet: self.launch()?, addresses })
     }
 
     fn launch(self) -> Result<Fleet, Error> {
-        let Server { listeners, config, access, subscriber, monitor } = self.server;
-        check_excess(&config, &access)?;
-        let open_files = limits::raise_open_files()
-            .map_err(|error| Error::io(Kind::Serve, "cannot raise the limit on open files", error))?;
-        let (max_connections, lowered) = max_connections(&config, open_files)?;
+        if let Some(misfit) = self.misfit {
+            return Err(misfit);
+        }
+        let open_files = limits::raise_open_files().map_err(cannot_raise)?;
+        let (max_connections, lowered) = max_connections(&self.config, open_files)?;
         let table = Table::new(open_files.min(TABLE_MAX))
             .map_err(|error| Error::io(Kind::Serve, "cannot make the connection table", error))?;
-        let watch = Watch::new(subscriber);
-        let (addresses, sockets): (Vec<_>, Vec<_>) =
-            listeners.into_iter().map(|listener| (listener.address, listener.socket)).unzip();
-        for (address, socket) in addresses.iter().zip(&sockets) {
-            prepare(socket, &config)
-                .map_err(|error| Error::io(Kind::Listen, format!("cannot listen on {address}"), error))?;
-        }
-        if let Some(allowed) = socket::backlog_max().and_then(|max| u32::try_from(max).ok())
-            && allowed < config.backlog
-        {
-            watch.event(&Event::BacklogLowered { asked: config.backlog, allowed });
-        }
-        let threads = config.threads;
-        let admission = Admission::new(table.clone(), max_connections).with(
-            access,
-            config.max_accept_rate,
-            config.max_connections_per_ip,
-        );
-        let share = Share::new(config, table, watch.clone());
-        let fleet = Fleet::start(&share, watch.clone(), admission, sockets, self.handler, &monitor)?;
-        for address in addresses {
-            watch.event(&Event::Listening { address });
+        let watch = Watch::new(self.subscriber.unwrap_or_else(|| Box::new(())));
+        let plan = Plan::new(&table, self.config, self.listeners, max_connections, None)?;
+        plan.listeners.iter().for_each(|listener| tell_of_backlog(listener, &*watch));
+        let threads = plan.config.threads;
+        let share = Share::new(threads, table, watch.clone());
+        let fleet = Fleet::start(&share, watch.clone(), plan, &self.monitor)?;
+        for listener in fleet.plan().iter().flat_map(|plan| &plan.listeners) {
+            watch.event(&Event::Listening { address: listener.bound.address.clone() });
         }
         watch.event(&Event::Started { max_connections, lowered, threads });
         Ok(fleet)
     }
 }
 
-/// Callers can't be left waiting for a verdict that needs to know who they are.
-fn check_excess(config: &Config, access: &Access) -> Result<(), Error> {
-    let knows_callers =
-        config.max_connections_per_ip.is_some() || config.max_accept_rate.is_some() || !access.is_empty();
-    if config.excess == Excess::Wait && knows_callers {
-        let cause = "limits by address or rate have to accept callers before they can refuse them";
-        return Err(Error::new(Kind::Config, "cannot leave callers waiting", cause));
-    }
-    Ok(())
-}
-
-/// Sets on a listener what every connection it accepts is to start with.
-fn prepare(listener: &socket2::Socket, config: &Config) -> std::io::Result<()> {
-    socket::watch_for_dead_peers(listener, &config.dead_peer())?;
-    // On a socket that listens already this only changes its backlog.
-    listener.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))
-}
-
-/// How many connections to let in, and whether the descriptor limit is what decided it.
-fn max_connections(config: &Config, open_files: usize) -> Result<(usize, bool), Error> {
-    let own = OTHER_DESCRIPTORS + thread::DESCRIPTORS * config.threads;
-    let held = open_files.min(TABLE_MAX).saturating_sub(own);
-    match config.max_connections {
-        None if held < MAX_CONNECTIONS => Ok((held.max(1), true)),
-        None => Ok((MAX_CONNECTIONS, false)),
-        Some(asked) if asked > held => Err(Error::new(
-            Kind::Config,
-            format!("cannot hold {asked} connections"),
-            format!("the limit on open files is {open_files}, which is enough for {held}"),
-        )),
-        Some(asked) => Ok((asked, false)),
+async fn next(asked: &mut Option<mpsc::Receiver<Asked>>) -> Option<Asked> {
+    match asked {
+        Some(asked) => asked.recv().await,
+        None => pending().await,
     }
 }
 
-/// The signals that end a server.
-struct Stop {
-    interrupt: Option<Signal>,
-    terminate: Signal,
-    hangup: Option<Signal>,
+pub(super) fn cannot_raise(error: std::io::Error) -> Error {
+    Error::io(Kind::Serve, "cannot raise the limit on open files", error)
 }
 
-impl Stop {
-    fn new() -> std::io::Result<Self> {
-        let unless_ignored =
-            |kind: SignalKind| (!signals::is_ignored(kind.as_raw_value())).then(|| signal(kind)).transpose();
-        Ok(Self {
-            interrupt: unless_ignored(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: unless_ignored(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for the next of them. Cancel-safe.
-    async fn recv(&mut self) {
-        async fn next(signal: &mut Option<Signal>) {
-            match signal {
-                Some(signal) => drop(signal.recv().await),
-                None => pending().await,
-            }
-        }
-        tokio::select! {
-            () = next(&mut self.interrupt) => {}
-            _ = self.terminate.recv() => {}
-            () = next(&mut self.hangup) => {}
-        }
+/// Says so if the kernel holds fewer waiting callers than were asked for.
+pub(super) fn tell_of_backlog(listener: &Listener, events: &dyn Subscriber) {
+    let asked = listener.policy.backlog;
+    if let Some(allowed) = socket::backlog_max().and_then(|max| u32::try_from(max).ok())
+        && allowed < asked
+    {
+        events.event(&Event::BacklogLowered { asked, allowed });
     }
 }
 
 /// A server that runs within a program; what [`Serving::start`] returns. Dropping it cuts every connection.
 pub struct Running {
     fleet: Fleet,
-    addresses: Vec<SocketAddr>,
+    addresses: Vec<ListenAddr>,
 }
 
 impl Running {
-    /// The address it listens on; the first, if there are several.
+    /// The first address of the network that it began to listen on; `0.0.0.0:0` if it has only Unix sockets.
     pub fn local_addr(&self) -> SocketAddr {
-        self.addresses[0]
-    }
-
-    /// Every address it listens on, at least one.
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.addresses
+        super::first_ip(&self.addresses)
     }
 
     /// How many connections are open.
@@ -193,6 +189,19 @@ impl Running {
     /// Completes when the server can't go on, with the reason; never while all is well. Cancel-safe.
     pub async fn failure(&mut self) -> Error {
         self.fleet.failure().await
+    }
+
+    /// Puts the listeners and limits of `anew` in the place of those it has. Addresses that `anew` took over
+    /// by [`Monitor::bind`] go on without a gap; those that it lacks are no longer listened on. Live
+    /// connections stay as they are, with the limits that they began with. Not cancel-safe: the change
+    /// may or may not have happened.
+    ///
+    /// # Errors
+    /// [`is_config`](Error::is_config) for what can't be changed while it runs (the number of threads) or
+    /// can't be held, [`is_listen`](Error::is_listen) when a listener can't be set up. Nothing has
+    /// changed then.
+    pub async fn reload(&self, anew: Serving) -> Result<(), Error> {
+        super::reload::reload(&self.fleet, anew).await
     }
 
     /// Drains: stops accepting, lets connections end at their next message boundary, cuts what is left after
@@ -207,9 +216,12 @@ impl Running {
     }
 }
 
-impl<H> fmt::Debug for Serving<H> {
+impl fmt::Debug for Serving {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Serving").field("server", &self.server).finish_non_exhaustive()
+        f.debug_struct("Serving")
+            .field("listeners", &self.listeners)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 

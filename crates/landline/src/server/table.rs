@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, A
 use tokio::sync::Notify;
 
 use super::limits::View;
+use crate::event::PeerAddr;
 use crate::sys::region::Region;
 
 /// What a connection is doing.
@@ -65,8 +66,8 @@ pub(crate) struct Slot {
     peer_high: AtomicU64,
     peer_low: AtomicU64,
     peer_port: AtomicU16,
-    /// 0: no address.
-    peer_known: AtomicU8,
+    /// What the peer's fields say: 0 nothing, 1 an address, 2 a process and its user.
+    peer_kind: AtomicU8,
     _cold: [u8; 5],
 }
 
@@ -80,7 +81,8 @@ pub(crate) struct Table {
     /// connection counts from the moment it is let in.
     open: AtomicUsize,
     last_id: AtomicU64,
-    /// The highest descriptor that ever had a connection: a table can have far more slots than are ever used.
+    /// The highest descriptor that ever had a connection: a table can have far more slots than are ever
+    /// used.
     highest: AtomicUsize,
     /// Whether somebody waits for a place, and how to tell them.
     wanted: AtomicBool,
@@ -143,7 +145,7 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
-    pub(crate) fn seat(self, descriptor: usize, peer: Option<SocketAddr>, thread: usize, now: u64) -> Seat {
+    pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, thread: usize, now: u64) -> Seat {
         let id = self.table.last_id.fetch_add(1, Relaxed) + 1;
         self.table.highest.fetch_max(descriptor, Relaxed);
         self.table.slots[descriptor].begin(id, peer, thread, now);
@@ -198,7 +200,7 @@ impl Drop for Seat {
 }
 
 impl Slot {
-    fn begin(&self, id: u64, peer: Option<SocketAddr>, thread: usize, now: u64) {
+    fn begin(&self, id: u64, peer: PeerAddr, thread: usize, now: u64) {
         for counter in [&self.bytes_in, &self.bytes_out, &self.answered, &self.messages] {
             counter.store(0, Relaxed);
         }
@@ -207,15 +209,23 @@ impl Slot {
         self.thread.store(u16::try_from(thread).unwrap_or(u16::MAX), Relaxed);
         self.id.store(id, Relaxed);
         self.accepted.store(now, Relaxed);
-        let ip = peer.map_or(0, |peer| match peer.ip() {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
-            IpAddr::V6(v6) => v6.to_bits(),
-        });
-        self.peer_high.store((ip >> 64) as u64, Relaxed);
-        #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
-        self.peer_low.store(ip as u64, Relaxed);
-        self.peer_port.store(peer.map_or(0, |peer| peer.port()), Relaxed);
-        self.peer_known.store(u8::from(peer.is_some()), Relaxed);
+        let (kind, high, low, port) = match peer {
+            PeerAddr::Ip(address) => {
+                let bits = match address.ip() {
+                    IpAddr::V4(v4) => v4.to_ipv6_mapped().to_bits(),
+                    IpAddr::V6(v6) => v6.to_bits(),
+                };
+                #[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+                let halves = ((bits >> 64) as u64, bits as u64);
+                (1, halves.0, halves.1, address.port())
+            }
+            PeerAddr::Local { pid, uid } => (2, u64::from(pid), u64::from(uid), 0),
+            PeerAddr::Unnamed => (0, 0, 0, 0),
+        };
+        self.peer_high.store(high, Relaxed);
+        self.peer_low.store(low, Relaxed);
+        self.peer_port.store(port, Relaxed);
+        self.peer_kind.store(kind, Relaxed);
         self.set_phase(Phase::Idle, now);
     }
 
@@ -223,13 +233,17 @@ impl Slot {
         self.id.load(Relaxed)
     }
 
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        if self.peer_known.load(Relaxed) == 0 {
-            return None;
+    pub(crate) fn peer(&self) -> PeerAddr {
+        let (high, low) = (self.peer_high.load(Relaxed), self.peer_low.load(Relaxed));
+        let half = |word: u64| u32::try_from(word).unwrap_or(0);
+        match self.peer_kind.load(Relaxed) {
+            1 => {
+                let ip = IpAddr::V6(Ipv6Addr::from_bits(u128::from(high) << 64 | u128::from(low)));
+                PeerAddr::Ip(SocketAddr::new(ip.to_canonical(), self.peer_port.load(Relaxed)))
+            }
+            2 => PeerAddr::Local { pid: half(high), uid: half(low) },
+            _ => PeerAddr::Unnamed,
         }
-        let high = u128::from(self.peer_high.load(Relaxed));
-        let ip = Ipv6Addr::from_bits(high << 64 | u128::from(self.peer_low.load(Relaxed)));
-        Some(SocketAddr::new(IpAddr::V6(ip).to_canonical(), self.peer_port.load(Relaxed)))
     }
 
     pub(crate) fn phase(&self) -> Phase {
@@ -332,10 +346,12 @@ mod tests {
     #[test]
     fn a_slot_says_who_is_connected_and_is_free_again_when_its_seat_is_given_up() {
         let table = Table::new(8).unwrap();
-        for text in ["127.0.0.1:8081", "[2001:db8::1]:65535"] {
-            let peer = text.parse().unwrap();
-            let seat = table.admit(1).unwrap().seat(5, Some(peer), 0, 7);
-            assert_eq!((seat.slot().peer(), seat.slot().phase()), (Some(peer), Phase::Idle));
+        let callers =
+            ["127.0.0.1:8081", "[2001:db8::1]:65535"].map(|text| PeerAddr::Ip(text.parse().unwrap()));
+        let others = [PeerAddr::Local { pid: u32::MAX, uid: 1000 }, PeerAddr::Unnamed];
+        for peer in callers.into_iter().chain(others) {
+            let seat = table.admit(1).unwrap().seat(5, peer, 0, 7);
+            assert_eq!((seat.slot().peer(), seat.slot().phase()), (peer, Phase::Idle));
             assert_eq!(table.live().count(), 1);
         }
         assert_eq!((table.live().count(), table.open()), (0, 0));

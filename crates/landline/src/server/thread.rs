@@ -5,46 +5,40 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
-use socket2::Socket;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::accept::Acceptor;
-use super::handler::Handler;
-use super::host::{Crew, Errand, Host};
+use super::crew::{Crew, Errand};
+use super::door::Door;
+use super::host::Host;
 use super::local::{Local, Share};
+use super::plan::Plan;
 use crate::close::CloseReason;
-use crate::sys::socket;
 
 /// How far a server is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Stage {
-    Serving,
+    /// It serves by this plan.
+    Serving(Arc<Plan>),
     /// No more callers; connections end at their next message boundary.
     Draining,
     /// Whoever is left is cut, for this reason.
     Cut(CloseReason),
 }
 
-/// What the threads of a server have in common.
-#[derive(Clone)]
-pub(crate) struct Common {
+/// What one thread is made of.
+pub(crate) struct Thread {
+    pub(crate) index: usize,
     pub(crate) share: Share,
     pub(crate) crew: Arc<Crew>,
     pub(crate) stage: watch::Receiver<Stage>,
-}
-
-/// What one thread is made of.
-pub(crate) struct Thread<H: Handler> {
-    pub(crate) index: usize,
-    pub(crate) common: Common,
-    pub(crate) handler: Arc<H>,
-    pub(crate) listeners: Arc<Vec<Socket>>,
     pub(crate) inbox: mpsc::Receiver<Errand>,
 }
 
-impl<H: Handler> Thread<H> {
+impl Thread {
     /// Serves until the server has drained or was cut, or a listener is broken. `up` is told, and let go of,
     /// once it has all it needs to serve.
     pub(crate) fn run(self, up: &mut Option<SyncSender<()>>) -> io::Result<()> {
@@ -54,15 +48,12 @@ impl<H: Handler> Thread<H> {
     }
 
     async fn serve(self, up: &mut Option<SyncSender<()>>) -> io::Result<()> {
-        let Self { index, common, handler, listeners, mut inbox } = self;
-        let Common { share, crew, mut stage } = common;
+        let Self { index, share, crew, mut stage, mut inbox } = self;
         let local = Local::new(index, share);
-        let host = Host::new(Rc::clone(&local), Arc::clone(&crew), handler);
-        let mut accepting = JoinSet::new();
-        for listener in &*listeners {
-            accepting.spawn_local(Acceptor::new(Rc::clone(&host)).run(socket::register(listener)?));
+        let mut doors = Doors::new(Host::new(Rc::clone(&local), Arc::clone(&crew)));
+        if let Some(plan) = stage.borrow_and_update().plan() {
+            doors.open(plan, false)?;
         }
-        drop(listeners);
         let sweeper = Rc::clone(&local);
         let sweeping = tokio::task::spawn_local(async move { sweeper.sweep().await });
         if let Some(up) = up.take() {
@@ -71,32 +62,85 @@ impl<H: Handler> Thread<H> {
         }
         let mut abandoned = false;
         loop {
-            if local.is_draining() && accepting.is_empty() && crew.open_on(index) == 0 {
+            if local.is_draining() && doors.accepting.is_empty() && crew.open_on(index) == 0 {
                 sweeping.abort();
                 return Ok(());
             }
             tokio::select! {
-                Some(ended) = accepting.join_next() => ended.map_err(io::Error::other)??,
-                Some(errand) = inbox.recv() => host.run_errand(errand),
-                () = host.departed.notified(), if local.is_draining() => {}
+                Some(ended) = doors.accepting.join_next() => ended.map_err(io::Error::other)??,
+                Some(errand) = inbox.recv() => doors.host.run_errand(errand),
+                () = doors.host.departed.notified(), if local.is_draining() => {}
                 changed = stage.changed(), if !abandoned => {
                     // Whoever ran the server may be gone without a word.
                     abandoned = changed.is_err();
-                    let stage = if abandoned { Stage::Cut(CloseReason::Cut) } else { *stage.borrow_and_update() };
-                    obey(&local, stage);
+                    let stage = if abandoned {
+                        Stage::Cut(CloseReason::Cut)
+                    } else {
+                        stage.borrow_and_update().clone()
+                    };
+                    doors.obey(&stage)?;
                 }
             }
         }
     }
 }
 
-fn obey(local: &Local, stage: Stage) {
-    match stage {
-        Stage::Serving => {}
-        Stage::Draining => local.start_drain(),
-        Stage::Cut(reason) => {
-            local.start_drain();
-            local.cut(reason);
+/// The accept loops of one thread.
+struct Doors {
+    host: Rc<Host>,
+    accepting: JoinSet<io::Result<()>>,
+    /// Ends the accept loops of the plan before the next.
+    retired: CancellationToken,
+}
+
+impl Doors {
+    fn new(host: Rc<Host>) -> Self {
+        let retired = host.local().drain.child_token();
+        Self { host, accepting: JoinSet::new(), retired }
+    }
+
+    /// Accepts by a plan from now on, and no longer by the one before it. A listener that can't be had is an
+    /// error, or, if `patient`, is tried again until it can.
+    fn open(&mut self, plan: &Plan, patient: bool) -> io::Result<()> {
+        self.host.local().adopt(plan);
+        let before = std::mem::replace(&mut self.retired, self.host.local().drain.child_token());
+        for listener in &plan.listeners {
+            let acceptor = Acceptor::new(Door::new(&self.host, listener, &plan.admission));
+            let registered = match acceptor.register() {
+                Err(error) if !patient => return Err(error),
+                registered => registered.ok(),
+            };
+            let (accepting, retired) = (plan.accepting.token(), self.retired.clone());
+            self.accepting.spawn_local(async move {
+                let ended = acceptor.run(registered, &retired).await;
+                drop(accepting);
+                ended
+            });
+        }
+        before.cancel();
+        Ok(())
+    }
+
+    fn obey(&mut self, stage: &Stage) -> io::Result<()> {
+        let local = Rc::clone(self.host.local());
+        match stage {
+            Stage::Serving(plan) => self.open(plan, true)?,
+            Stage::Draining => local.start_drain(),
+            Stage::Cut(reason) => {
+                local.start_drain();
+                local.cut(*reason);
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Stage {
+    /// The plan by which it serves, while it does.
+    pub(crate) fn plan(&self) -> Option<&Arc<Plan>> {
+        match self {
+            Stage::Serving(plan) => Some(plan),
+            Stage::Draining | Stage::Cut(_) => None,
         }
     }
 }

@@ -52,7 +52,7 @@ impl<S: Service> Framed<S> {
         let link = conn.into_link();
         link.peer.set_framing(self.framing);
         link.slot().set_framing(1 + self.framing as u8);
-        let decoder = Decoder::new(self.framing, link.local().config.max_message);
+        let decoder = Decoder::new(self.framing, link.policy().max_message);
         let mut reply = Reply::new(Rc::clone(&link), self.framing);
         let opened = self.service.open(&link.peer, &mut reply);
         reply.complete();
@@ -177,7 +177,7 @@ impl<S: Service> Conversation<'_, S> {
         match self.input.take() {
             None => self.link().local().pool.take(READ_MAX),
             Some(mut held) => {
-                let max_message = self.link().local().config.max_message;
+                let max_message = self.link().policy().max_message;
                 held.reserve(room(held.len(), max_message));
                 held
             }

@@ -99,7 +99,7 @@ impl Reply {
 
     /// Whether so much is gathered that it has to be sent first.
     pub(super) fn is_full(&self) -> bool {
-        self.gathered() >= self.link.local().config.max_unsent
+        self.gathered() >= self.link.policy().max_unsent
     }
 
     /// How many bytes are gathered.

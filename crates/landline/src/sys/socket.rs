@@ -4,7 +4,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -14,7 +15,7 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 /// How the kernel is to find out that a peer is dead.
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +39,39 @@ pub(crate) fn listen(address: SocketAddr, dual_stack: bool, backlog: i32) -> io:
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(backlog)?;
+    Ok(socket)
+}
+
+/// A Unix socket that listens at `path`, which only its owner can open, not inherited by child processes and
+/// non-blocking.
+pub(crate) fn listen_on_path(path: &Path, backlog: i32) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // On Linux the file gets the mode that the socket has, so that at no time others can reach it. Elsewhere
+    // this fails, and the mode is set when the file is there.
+    let restricted = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(0o600)).is_ok();
+    socket.bind(&SockAddr::unix(path)?)?;
+    if !restricted {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    }
+    socket.listen(backlog)?;
+    Ok(socket)
+}
+
+/// Takes over the socket that listens under this number: moved to another number, so that nobody can take it
+/// over twice.
+pub(crate) fn inherit(number: RawFd) -> io::Result<Socket> {
+    // SAFETY: the number is only looked at here; if it stands for nothing, the calls fail.
+    let inherited = unsafe { BorrowedFd::borrow_raw(number) };
+    let there = SockRef::from(&inherited);
+    if there.r#type()? != Type::STREAM || !there.is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"));
+    }
+    let moved = rustix::io::fcntl_dupfd_cloexec(inherited, 3)?;
+    // SAFETY: whoever started the program left it open for this; nobody else in it knows the number.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    let socket = Socket::from(moved);
+    socket.set_nonblocking(true)?;
     Ok(socket)
 }
 
@@ -67,10 +101,24 @@ pub(crate) fn register(listener: &Socket) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? })
 }
 
-/// Accepts one connection: non-blocking, not inherited by child processes.
+/// Accepts one connection: non-blocking, not inherited by child processes. With it comes the caller's
+/// address, if it has one.
 pub(crate) fn accept(listener: BorrowedFd<'_>) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
     let (socket, peer) = accept_set_up(listener)?;
     Ok((socket, peer.map(canonical)))
+}
+
+/// The process and the user at the other end of a Unix socket, as they were when it connected.
+#[cfg(target_os = "linux")]
+pub(crate) fn credentials(socket: &impl AsFd) -> Option<(u32, u32)> {
+    let credentials: libc::ucred = option(socket.as_fd().as_raw_fd(), libc::SOL_SOCKET, libc::SO_PEERCRED)?;
+    Some((credentials.pid.unsigned_abs(), credentials.uid))
+}
+
+/// Who is at the other end of a Unix socket: not asked for here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn credentials(_: &impl AsFd) -> Option<(u32, u32)> {
+    None
 }
 
 #[cfg(not(target_vendor = "apple"))]
@@ -117,33 +165,47 @@ pub(crate) fn dismiss(socket: &OwnedFd, text: &[u8]) {
 
 /// What the kernel has measured on the way to a peer.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Path {
+pub(crate) struct Way {
     pub(crate) round_trip: Duration,
     /// How many segments were sent again.
     pub(crate) retransmits: u32,
 }
 
-/// What the kernel has measured on the connection that has this descriptor now; none if it is no TCP connection.
+/// What the kernel has measured on the connection that has this descriptor now; none if it is no TCP
+/// connection.
 #[cfg(target_os = "linux")]
-pub(crate) fn path(descriptor: usize) -> Option<Path> {
-    let descriptor = i32::try_from(descriptor).ok()?;
-    // SAFETY: every field is an integer, for which zero is a value.
-    let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };
-    let mut len = libc::socklen_t::try_from(size_of::<libc::tcp_info>()).ok()?;
-    let place = std::ptr::from_mut(&mut info).cast();
-    // SAFETY: the kernel writes at most `len` bytes, which is what `info` has; a descriptor that is closed or
-    // something else makes the call fail.
-    let outcome =
-        unsafe { libc::getsockopt(descriptor, libc::IPPROTO_TCP, libc::TCP_INFO, place, &raw mut len) };
-    (outcome == 0).then(|| Path {
+pub(crate) fn way(descriptor: usize) -> Option<Way> {
+    let info: libc::tcp_info = option(i32::try_from(descriptor).ok()?, libc::IPPROTO_TCP, libc::TCP_INFO)?;
+    Some(Way {
         round_trip: Duration::from_micros(u64::from(info.tcpi_rtt)),
         retransmits: info.tcpi_total_retrans,
     })
 }
 
+/// Plain data that the kernel tells of a socket, for which every pattern of bits is a value.
+#[cfg(target_os = "linux")]
+trait Plain: Copy {}
+#[cfg(target_os = "linux")]
+impl Plain for libc::tcp_info {}
+#[cfg(target_os = "linux")]
+impl Plain for libc::ucred {}
+
+/// Asks for an option; none if the descriptor is no socket, or not one that has it.
+#[cfg(target_os = "linux")]
+fn option<T: Plain>(descriptor: RawFd, level: i32, name: i32) -> Option<T> {
+    // SAFETY: `Plain` says that zero is a value.
+    let mut value: T = unsafe { std::mem::zeroed() };
+    let mut len = libc::socklen_t::try_from(size_of::<T>()).ok()?;
+    let place = std::ptr::from_mut(&mut value).cast();
+    // SAFETY: the kernel writes at most `len` bytes, which is what `value` has, and `Plain` says that any
+    // will do; a descriptor that is closed or something else makes the call fail.
+    let outcome = unsafe { libc::getsockopt(descriptor, level, name, place, &raw mut len) };
+    (outcome == 0).then_some(value)
+}
+
 /// What the kernel has measured: not asked for here.
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn path(_: usize) -> Option<Path> {
+pub(crate) fn way(_: usize) -> Option<Way> {
     None
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::BufMut;
 use landline::testing::{Transcript, converse, converse_with};
 use landline::{
-    CloseReason, Config, Connection, Echo, Event, Framing, Handler, Outcome, Peer, Reply, Upper, framed,
+    CloseReason, Connection, Echo, Event, Framing, Handler, Outcome, Peer, Policy, Reply, Upper, framed,
     service, session,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -66,9 +66,9 @@ async fn a_stream_that_ends_within_a_length_prefixed_message_is_truncated() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_over_the_limit_ends_the_connection_after_those_before_it_are_answered() {
-    let mut config = Config::default();
-    config.max_message = 5;
-    let transcript = converse_with(config, framed(Framing::Line, Upper), async |mut caller| {
+    let mut policy = Policy::default();
+    policy.max_message = 5;
+    let transcript = converse_with(policy, framed(Framing::Line, Upper), async |mut caller| {
         assert_eq!(ask(&mut caller, b"12345\n123456\nnever\n").await, b"12345\n");
     })
     .await;

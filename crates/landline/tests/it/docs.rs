@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use landline::event::{PeerAddr, Refusal};
-use landline::{CloseReason, Config, Event, MAX_CONNECTIONS};
+use landline::{CloseReason, Config, Event, ListenAddr, MAX_CONNECTIONS, Policy};
 
 fn page(name: &str) -> String {
     let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo runs the tests");
@@ -29,10 +29,14 @@ fn rows(table: &str) -> Vec<Vec<&str>> {
 }
 
 /// One event of each kind, as the docs show it.
-fn samples() -> [Event; 10] {
+fn samples() -> [Event; 13] {
+    let address = ListenAddr::Ip("127.0.0.1:8081".parse().unwrap());
     let peer = PeerAddr::Ip("127.0.0.1:53122".parse().unwrap());
     [
-        Event::Listening { address: "127.0.0.1:8081".parse().unwrap() },
+        Event::Listening { address: address.clone() },
+        Event::ListenerClosed { address },
+        Event::Reloaded { listeners: 2, max_connections: MAX_CONNECTIONS },
+        Event::ReloadFailed { cause: "cannot reload: two of its listeners have one address".into() },
         Event::Started { max_connections: MAX_CONNECTIONS, lowered: false, threads: 2 },
         Event::BacklogLowered { asked: 4096, allowed: 128 },
         Event::Connected { id: 1, peer, open: 1 },
@@ -154,13 +158,19 @@ fn every_label_of_a_metric_is_listed() {
 #[test]
 fn every_default_is_what_the_docs_say() {
     let page = page("defaults.md");
-    let listed: BTreeMap<&str, &str> = rows(&page).into_iter().map(|row| (row[0], row[1])).collect();
-    let text = format!("{:?}", Config::default());
-    let fields = text.strip_prefix("Config { ").unwrap().strip_suffix(" }").unwrap();
-    let fields: Vec<(&str, &str)> = fields.split(", ").map(|field| field.split_once(": ").unwrap()).collect();
-    let expected: BTreeMap<&str, String> =
-        fields.into_iter().map(|(name, value)| (name, in_words(name, value))).collect();
-    assert_eq!(listed, expected.iter().map(|(name, words)| (*name, &**words)).collect());
+    let listed = |heading: &str| -> BTreeMap<String, String> {
+        rows(section(&page, heading)).iter().map(|row| (row[0].to_owned(), row[1].to_owned())).collect()
+    };
+    assert_eq!(listed("Of the whole server"), defaults(&format!("{:?}", Config::default())));
+    assert_eq!(listed("Of a listener"), defaults(&format!("{:?}", Policy::default())));
+}
+
+/// The fields of a struct's debug form, each with its value in words.
+fn defaults(text: &str) -> BTreeMap<String, String> {
+    let (_, fields) = text.split_once(" { ").unwrap();
+    let fields = fields.strip_suffix(" }").unwrap().replace("(None, None)", "None");
+    let fields = fields.split(", ").map(|field| field.split_once(": ").unwrap());
+    fields.map(|(name, value)| (name.to_owned(), in_words(name, value))).collect()
 }
 
 /// A default as the docs write it, from its debug form.
@@ -172,6 +182,11 @@ fn in_words(name: &str, value: &str) -> String {
             format!("{thousands},{rest:03}, or what the descriptor limit holds")
         }
         ("threads", _) => "one per core".to_owned(),
+        ("allow", "[]") => "everybody".to_owned(),
+        ("deny", "[]") => "nobody".to_owned(),
+        ("unix_mode", bits) => format!("{:04o}", bits.parse::<u32>().unwrap()),
+        ("unix_owner", _) => "unchanged".to_owned(),
+        (_, "0ns") => "none".to_owned(),
         ("excess", variant) => variant.to_lowercase(),
         ("max_message" | "max_unsent", bytes) => match bytes.parse::<usize>().unwrap() >> 10 {
             kib if kib % 1024 == 0 => format!("{} MiB", kib >> 10),

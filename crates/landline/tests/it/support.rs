@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 use landline::event::Recorder;
-use landline::{Event, Handler, Running, Server, Subscriber};
+use landline::{Event, Handler, Running, Server, Serving, Subscriber};
 
 /// How long a test waits for what must come, before it calls it missing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -72,15 +72,24 @@ impl Subscriber for Relay {
 
 /// Serves on a free port, with the settings given.
 pub(crate) fn serve<H: Handler>(settings: impl FnOnce(Server) -> Server, handler: H) -> Served {
-    let events = Arc::new(Recorder::default());
-    let (happens, happened) = sync_channel(100_000);
-    let server = settings(Server::bind("127.0.0.1:0").unwrap()).events(Relay(Arc::clone(&events), happens));
-    let running = Some(server.serve(handler).start().unwrap());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    Served { running, events, happened, runtime }
+    Served::start(settings(Server::bind("127.0.0.1:0").unwrap()), |server| server.serve(handler))
 }
 
 impl Served {
+    /// Serves as told, with its events recorded.
+    pub(crate) fn start(server: Server, serving: impl FnOnce(Server) -> Serving) -> Self {
+        let events = Arc::new(Recorder::default());
+        let (happens, happened) = sync_channel(100_000);
+        let running = Some(serving(server.events(Relay(Arc::clone(&events), happens))).start().unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        Self { running, events, happened, runtime }
+    }
+
+    /// Puts another server in its place.
+    pub(crate) fn reload(&self, anew: Serving) -> Result<(), landline::Error> {
+        self.runtime.block_on(self.running().reload(anew))
+    }
+
     pub(crate) fn running(&self) -> &Running {
         self.running.as_ref().unwrap()
     }

@@ -1,0 +1,63 @@
+//! A listener: a socket that listens, its policy, and who serves those who call there.
+
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::access::Access;
+use super::config::{Config, Excess, Policy};
+use super::drive::drive;
+use super::handler::Handler;
+use super::link::Link;
+use super::listen::Bound;
+use crate::error::{Error, Kind};
+
+/// A listening socket with its policy.
+#[derive(Clone)]
+pub(crate) struct Listener {
+    pub(crate) bound: Arc<Bound>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) access: Arc<Access>,
+    pub(crate) server: Arc<dyn Serve>,
+}
+
+/// Any handler. It is chosen once for each connection and then runs as what it is, so that a connection costs
+/// no more for there being several kinds.
+pub(crate) trait Serve: Send + Sync {
+    /// Serves one connection on this thread, from now on.
+    fn serve(self: Arc<Self>, link: Rc<Link>);
+}
+
+impl<H: Handler> Serve for H {
+    fn serve(self: Arc<Self>, link: Rc<Link>) {
+        tokio::task::spawn_local(async move { drive(&*self, link).await });
+    }
+}
+
+impl Listener {
+    pub(crate) fn new(bound: Arc<Bound>, policy: &Arc<Policy>, server: &Arc<dyn Serve>) -> Self {
+        let access = Arc::new(Access::new(&policy.allow, &policy.deny));
+        Self { bound, policy: Arc::clone(policy), access, server: Arc::clone(server) }
+    }
+
+    /// Callers can't be left waiting for a verdict that needs to know who they are.
+    pub(crate) fn check(&self, config: &Config) -> Result<(), Error> {
+        let knows_callers = config.max_connections_per_ip.is_some()
+            || config.max_accept_rate.is_some()
+            || !(self.policy.allow.is_empty() && self.policy.deny.is_empty());
+        if self.policy.excess == Excess::Wait && knows_callers {
+            let cause = "limits by address or rate have to accept callers before they can refuse them";
+            return Err(Error::new(Kind::Config, "cannot leave callers waiting", cause));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener")
+            .field("address", &self.bound.address)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
+}
