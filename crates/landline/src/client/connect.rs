@@ -24,7 +24,8 @@ use crate::error::{Error, Kind};
 /// which on Linux takes about two minutes for an address that never answers.
 ///
 /// # Errors
-/// [`is_resolve`](Error::is_resolve) when the name has no address, [`is_connect`](Error::is_connect) when
+/// [`is_config`](Error::is_config) for a Unix socket or a descriptor, [`is_resolve`](Error::is_resolve) when the
+/// name has no address, [`is_connect`](Error::is_connect) when
 /// every address refused or can't be reached (the error tells of the one that came nearest to an answer),
 /// [`is_lost`](Error::is_lost) when the peer took the connection and reset it at once, and
 /// [`is_timeout`](Error::is_timeout) when there was no answer in time.
@@ -57,6 +58,10 @@ async fn resolve_and_race(address: &Address) -> Result<TcpStream, Error> {
 }
 
 async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Error> {
+    if address.path().is_some() || address.descriptor().is_some() {
+        let cause = "only addresses of the network can be called yet";
+        return Err(Error::new(Kind::Config, format!("cannot connect to {address}"), cause));
+    }
     let Some(host) = address.host() else {
         let loopback = [IpAddr::from(Ipv6Addr::LOCALHOST), IpAddr::from(Ipv4Addr::LOCALHOST)];
         return Ok(loopback.map(|ip| SocketAddr::new(ip, address.port())).into());
@@ -176,6 +181,14 @@ mod tests {
         assert!(error.is_resolve(), "{error}");
         assert!(error.to_string().starts_with("cannot resolve nosuch.invalid: "), "{error}");
         assert!(!error.to_string().contains("lookup"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_is_no_address_of_the_network_can_not_be_called() {
+        for text in ["unix:/run/landline.sock", "fd:3"] {
+            let error = connect(&text.parse().unwrap(), None).await.unwrap_err();
+            assert!(error.is_config() && error.to_string().starts_with(&format!("cannot connect to {text}")));
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,11 +1,13 @@
 //! Stopping in order.
 
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use landline::{CloseReason, Connection, Event, Framing, Reply, Upper, framed, service};
+use landline::{CloseReason, Connection, Event, Framing, Reply, Server, Subscriber, Upper, framed, service};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::support::{PATIENCE, serve};
+use crate::support::{Caller, PATIENCE, serve};
 
 /// Long enough that no test ever waits for it.
 const NEVER: Duration = Duration::from_secs(600);
@@ -26,6 +28,57 @@ fn idle_connections_end_at_once_and_nobody_is_cut() {
     }
     let report = draining.join().unwrap();
     assert_eq!((report.finished, report.cut.len()), (50, 0));
+}
+
+/// Calls the server at the very moment it says that a drain begins.
+struct LastCaller(SocketAddr, Mutex<Option<Caller>>);
+
+impl Subscriber for LastCaller {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::DrainStarted { .. }) {
+            *self.1.lock().unwrap() = Some(Caller::connect(self.0));
+        }
+    }
+}
+
+#[test]
+fn a_drain_is_said_before_the_listener_closes_and_whoever_calls_at_that_moment_is_taken() {
+    let server = Server::bind("127.0.0.1:0").unwrap().drain_timeout(NEVER).threads(2);
+    let address = server.local_addr();
+    let last = Arc::new(LastCaller(address, Mutex::default()));
+    let running = server.events(Arc::clone(&last)).serve(framed(Framing::Line, Upper)).start().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let report = runtime.block_on(running.drain());
+    let mut caller = last.1.lock().unwrap().take().unwrap();
+    assert_eq!(caller.hear_out().unwrap(), "", "an orderly end, not a reset");
+    assert_eq!((report.finished, report.cut.len()), (1, 0));
+}
+
+#[test]
+fn callers_are_taken_as_before_while_a_drain_is_delayed() {
+    let delay = |server: Server| server.drain_delay(NEVER).drain_timeout(NEVER);
+    let served = serve(delay, framed(Framing::Line, Upper));
+    let address = served.running().local_addr();
+    let (hurry, hurried) = tokio::sync::oneshot::channel::<()>();
+    let (draining, happened) = served.drain_or(async { drop(hurried.await) });
+    while !matches!(happened.recv_timeout(PATIENCE).unwrap(), Event::DrainStarted { .. }) {}
+    let mut caller = Caller::connect(address);
+    caller.say("not too late\n");
+    caller.hear("NOT TOO LATE\n");
+    drop(hurry);
+    assert!(draining.join().unwrap().is_none());
+}
+
+#[test]
+fn after_its_delay_a_drain_goes_on() {
+    let served = serve(|server| server.drain_delay(SOON).drain_timeout(NEVER), framed(Framing::Line, Upper));
+    let mut caller = served.call();
+    caller.say("in\n");
+    caller.hear("IN\n");
+    let (draining, _) = served.drain();
+    assert_eq!(caller.hear_out().unwrap(), "");
+    let report = draining.join().unwrap();
+    assert!(report.took >= SOON && report.cut.is_empty());
 }
 
 #[test]

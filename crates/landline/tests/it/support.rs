@@ -4,10 +4,11 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use landline::event::Recorder;
-use landline::{Event, Handler, Running, Server, Serving, Subscriber};
+use landline::{DrainReport, Event, Handler, Running, Server, Serving, Subscriber};
 
 /// How long a test waits for what must come, before it calls it missing.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -114,9 +115,24 @@ impl Served {
     }
 
     /// Starts a drain on another thread, and returns how to get its report.
-    pub(crate) fn drain(mut self) -> (std::thread::JoinHandle<landline::DrainReport>, Receiver<Event>) {
+    pub(crate) fn drain(self) -> (JoinHandle<DrainReport>, Receiver<Event>) {
+        let (draining, happened) = self.drain_or(std::future::pending());
+        (std::thread::spawn(|| draining.join().unwrap().expect("nobody gave up")), happened)
+    }
+
+    /// The same, given up when `enough` completes.
+    pub(crate) fn drain_or(
+        mut self,
+        enough: impl Future<Output = ()> + Send + 'static,
+    ) -> (JoinHandle<Option<DrainReport>>, Receiver<Event>) {
         let running = self.running.take().unwrap();
         let runtime = self.runtime;
-        (std::thread::spawn(move || runtime.block_on(running.drain())), self.happened)
+        let draining = async {
+            tokio::select! {
+                report = running.drain() => Some(report),
+                () = enough => None,
+            }
+        };
+        (std::thread::spawn(move || runtime.block_on(draining)), self.happened)
     }
 }
