@@ -1,17 +1,13 @@
 //! The command line: what may be typed, and the help for it. No logic lives here.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use std::time::Duration;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
-use landline::Network;
 use landline::address::Address;
 use landline::frame::Framing;
 
+use crate::settings::{ListenerSettings, ServerSettings, framing};
 use crate::units::{self, Limit};
 
 /// Serve and call over TCP.
@@ -53,95 +49,19 @@ pub(crate) enum Command {
 /// What `landline serve` was told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = SERVE_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag, and they are independent")]
 pub(crate) struct ServeArgs {
     /// Where to listen: PORT, HOST:PORT, [IPV6]:PORT, or :PORT for every address of this machine
-    #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS, conflicts_with = "config")]
     pub(crate) address: Address,
 
-    /// What to answer
-    #[arg(long, value_name = "NAME", default_value = "upper")]
-    pub(crate) service: ServiceName,
+    /// A file with the same settings as these flags, and with one listener or several
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 
-    /// What is one message: what a read brings, a line, or a 32-bit big-endian length and that many bytes
-    #[arg(long, value_name = "NAME", default_value = "raw", value_parser = framing())]
-    pub(crate) framing: Framing,
-
-    /// Threads that serve [default: one per core]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<NonZeroUsize>,
-
-    /// Connections at a time, as in 500 or 10k [default: 10k, or what the descriptor limit holds]
-    #[arg(long, value_name = "COUNT", value_parser = units::count)]
-    pub(crate) max_connections: Option<usize>,
-
-    /// Connections at a time from one IPv4 address or one IPv6 /64 [default: no limit of their own]
-    #[arg(long, value_name = "COUNT", value_parser = units::count)]
-    pub(crate) max_connections_per_ip: Option<usize>,
-
-    /// New connections per second, evenly, with one second's worth at once [default: no limit]
-    #[arg(long, value_name = "COUNT", value_parser = units::per_second)]
-    pub(crate) max_accept_rate: Option<NonZeroU32>,
-
-    /// Let in callers from this network and nobody else, as in 10.0.0.0/8; the longest prefix decides
-    #[arg(long, value_name = "NETWORK")]
-    pub(crate) allow: Vec<Network>,
-
-    /// Refuse callers from this network; of two rules alike, the one that denies decides
-    #[arg(long, value_name = "NETWORK")]
-    pub(crate) deny: Vec<Network>,
-
-    /// What happens to callers who are not let in
-    #[arg(long, value_name = "HOW", default_value = "say")]
-    pub(crate) excess: ExcessName,
-
-    /// Close a connection on which nothing happened for this long
-    #[arg(long, value_name = "DUR", default_value = "none", value_parser = units::limit)]
-    pub(crate) idle_timeout: Limit,
-
-    /// When full, close whoever has been idle for longest, and for at least this long
-    #[arg(long, value_name = "DUR", default_value = "5m", value_parser = units::limit)]
-    pub(crate) idle_reclaim: Limit,
-
-    /// Close a connection that has lasted this long, whatever it does
-    #[arg(long, value_name = "DUR", default_value = "none", value_parser = units::limit)]
-    pub(crate) max_connection_time: Limit,
-
-    /// Close a connection of this age, give or take a tenth, at its next message boundary
-    #[arg(long, value_name = "DUR", default_value = "none", value_parser = units::limit)]
-    pub(crate) max_connection_age: Limit,
-
-    /// Bytes per second that have to come, after five seconds, while a message is unfinished [default: any]
-    #[arg(long, value_name = "SIZE", value_parser = units::bytes_per_second)]
-    pub(crate) min_receive_rate: Option<NonZeroU32>,
-
-    /// Close a connection whose peer takes nothing for this long while replies wait
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = units::limit)]
-    pub(crate) write_timeout: Limit,
-
-    /// Close a connection that leaves a message unfinished for this long
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = units::limit)]
-    pub(crate) message_timeout: Limit,
-
-    /// The longest message, as in 64KiB; 'raw' framing has no messages to measure
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = units::size)]
-    pub(crate) max_message: usize,
-
-    /// On stopping, how long unfinished messages are waited for before they are cut
-    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::duration)]
-    pub(crate) drain_timeout: Duration,
-
-    /// Where 'landline ctl' finds this server: a path, or 'none'
-    /// [default: a socket of its own under `XDG_RUNTIME_DIR`, or /run for root]
-    #[arg(long, value_name = "PATH")]
-    pub(crate) control: Option<PathBuf>,
-
-    /// Tell metrics and health over HTTP, at /metrics, /healthz and /readyz: PORT or a loopback address
-    #[arg(long, value_name = "ADDR", value_parser = units::loopback)]
-    pub(crate) http: Option<SocketAddr>,
-
-    /// How events are written to stderr
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub(crate) log_format: LogFormat,
+    /// Only say whether the file and the flags are in order
+    #[arg(long, requires = "config")]
+    pub(crate) check_config: bool,
 
     /// Say more: every message, with its size
     #[arg(short, long, conflicts_with = "quiet")]
@@ -154,6 +74,12 @@ pub(crate) struct ServeArgs {
     /// Print the port that is listened on to stdout, on a line of its own: for port 0, in scripts
     #[arg(long)]
     pub(crate) print_port: bool,
+
+    #[command(flatten, next_help_heading = "For each listener")]
+    pub(crate) listener: ListenerSettings,
+
+    #[command(flatten, next_help_heading = "For the whole server")]
+    pub(crate) server: ServerSettings,
 }
 
 const SERVE_HELP: &str = "\
@@ -163,6 +89,7 @@ Examples:
   landline serve 9000 --service echo      send back what comes
   landline serve 0 --print-port           on a free port, told on stdout
   landline serve --framing line --max-message 64KiB --idle-timeout 5m
+  landline serve --config landline.toml   as a file says; flags go before what it says for all listeners
   landline serve --http 9100              with metrics at http://127.0.0.1:9100/metrics
 
 Durations are 500ms, 5s, 2m, 1h; 'none' turns a limit off. Ctrl-C stops: messages that have begun are
@@ -286,37 +213,6 @@ Examples:
   landline ctl close 17
   landline ctl --control /run/landline/8081-4711.sock drain";
 
-/// A built-in service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ServiceName {
-    /// The message in upper case
-    Upper,
-    /// The message as it came
-    Echo,
-}
-
-/// What happens to callers who are not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExcessName {
-    /// They are told `busy` or `denied` in one line
-    Say,
-    /// They wait until there is a place
-    Wait,
-    /// They are closed without a word
-    Close,
-    /// They are reset
-    Reset,
-}
-
-/// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One object per line, for programs
-    Json,
-}
-
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
@@ -337,14 +233,13 @@ impl Color {
     }
 }
 
-fn framing() -> ValueParser {
-    PossibleValuesParser::new(Framing::ALL.map(Framing::name)).try_map(|name| name.parse::<Framing>()).into()
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
     use clap::CommandFactory;
+
+    use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
@@ -357,6 +252,7 @@ mod tests {
         assert_eq!(call.address.to_string(), "127.0.0.1:8081");
         assert_eq!((call.framing, call.connect_timeout), (None, Some(Duration::from_secs(10))));
         let Command::Serve(serve) = Args::parse_from(["landline", "serve"]).command else { panic!() };
-        assert_eq!((serve.framing, serve.idle_timeout, serve.max_message), (Framing::Raw, None, 1 << 20));
+        assert_eq!(serve.address.to_string(), "127.0.0.1:8081");
+        assert_eq!((serve.listener, serve.server), Default::default());
     }
 }

@@ -2,10 +2,13 @@
 
 mod args;
 mod call;
+mod config;
 mod control;
 mod ctl;
 mod exit;
 mod serve;
+mod settings;
+mod setup;
 mod terminal;
 mod units;
 

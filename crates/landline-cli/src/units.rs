@@ -1,10 +1,13 @@
-//! One grammar for durations, counts, sizes and addresses of this machine, everywhere in the program.
+//! One grammar for durations, counts, sizes, addresses and owners, everywhere in the program.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
+use landline::Network;
 use landline::address::Address;
+use nix::unistd::{Group, User};
 
 /// A time limit, or none.
 pub(crate) type Limit = Option<Duration>;
@@ -70,6 +73,121 @@ fn rate(number: usize) -> Result<NonZeroU32, String> {
     small.ok_or_else(|| format!("a rate is at most {} per second", u32::MAX))
 }
 
+/// A [`count`] of connections that may wait; the kernel has no room for more digits.
+pub(crate) fn small_count(text: &str) -> Result<u32, String> {
+    at_most(text, i32::MAX.unsigned_abs())
+}
+
+/// A [`count`] of questions that the kernel may ask.
+pub(crate) fn probes(text: &str) -> Result<u32, String> {
+    at_most(text, 127)
+}
+
+fn at_most(text: &str, most: u32) -> Result<u32, String> {
+    let small = u32::try_from(count(text)?).ok().filter(|count| *count <= most);
+    small.ok_or_else(|| format!("it is at most {most}"))
+}
+
+/// A [`duration`] that the kernel counts in whole seconds.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(32_767);
+    match duration(text)? {
+        time if time.subsec_nanos() != 0 => Err("the kernel counts this one in whole seconds".to_owned()),
+        time if time > MOST => Err(format!("the kernel counts this one up to {}s", MOST.as_secs())),
+        time => Ok(time),
+    }
+}
+
+/// A [`duration`] that the kernel counts in whole milliseconds.
+pub(crate) fn milliseconds(text: &str) -> Result<Duration, String> {
+    const MOST: Duration = Duration::from_secs(24 * 24 * 3600);
+    match duration(text)? {
+        time if time.subsec_nanos() % 1_000_000 != 0 => {
+            Err("the kernel counts this one in whole milliseconds".to_owned())
+        }
+        time if time > MOST => Err("the kernel counts this one up to 24 days".to_owned()),
+        time => Ok(time),
+    }
+}
+
+/// The path of a file.
+pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("a path is text, and not empty".to_owned()),
+        _ => Ok(PathBuf::from(text)),
+    }
+}
+
+/// `10.0.0.0/8`, `::1`.
+pub(crate) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(|error: landline::Error| error.to_string())
+}
+
+/// Where to listen, or whom to call.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    text.parse().map_err(|error: landline::Error| error.to_string())
+}
+
+/// The mode of a file: `0660`. Nothing but who may read, write and execute.
+pub(crate) fn mode(text: &str) -> Result<u32, String> {
+    const FORMS: &str = "a mode is three octal digits with or without a zero before them, in quotes in a file, \
+                         as in \"0660\"";
+    let digits = text.strip_prefix('0').filter(|rest| rest.len() == 3).unwrap_or(text);
+    let is_octal = digits.len() == 3 && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
+    let mode = is_octal.then(|| u32::from_str_radix(digits, 8).ok()).flatten();
+    mode.ok_or_else(|| FORMS.to_owned())
+}
+
+/// `USER`, `USER:GROUP` or `:GROUP`, by name or by number. Whether they exist is seen here, so that a wrong name is
+/// found before anything has started; the text stays, and is looked up again where it is used.
+pub(crate) fn owner(text: &str) -> Result<String, String> {
+    resolve_owner(text).map(|_| text.to_owned())
+}
+
+/// The numbers of an [`owner`]'s user and group; of what was not named, none.
+pub(crate) fn resolve_owner(text: &str) -> Result<(Option<u32>, Option<u32>), String> {
+    const FORMS: &str = "an owner is USER, USER:GROUP or :GROUP, by name or by number";
+    let (user, group) = match text.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (text, None),
+    };
+    // `chown` takes "user:" for the user's own group, which is easily written by mistake.
+    if group.unwrap_or(user).is_empty() || group.is_some_and(|group| group.contains(':')) {
+        return Err(FORMS.to_owned());
+    }
+    let user = (!user.is_empty()).then(|| number_of(user, "user", user_named)).transpose()?;
+    let group = group.map(|group| number_of(group, "group", group_named)).transpose()?;
+    Ok((user, group))
+}
+
+fn user_named(name: &str) -> nix::Result<Option<u32>> {
+    Ok(User::from_name(name)?.map(|user| user.uid.as_raw()))
+}
+
+fn group_named(name: &str) -> nix::Result<Option<u32>> {
+    Ok(Group::from_name(name)?.map(|group| group.gid.as_raw()))
+}
+
+/// The number that a name stands for, or the number that it is. Names come first: some are digits.
+fn number_of(
+    name: &str,
+    kind: &str,
+    named: impl Fn(&str) -> nix::Result<Option<u32>>,
+) -> Result<u32, String> {
+    let said = name.escape_debug();
+    match named(name) {
+        Ok(Some(number)) => Ok(number),
+        // The largest number says 'nobody in particular' to the kernel.
+        found => match (name.parse::<u32>(), found) {
+            (Ok(number), _) if number != u32::MAX => Ok(number),
+            (_, Err(error)) => {
+                Err(format!("cannot look up the {kind} '{said}': {}", error.desc().to_lowercase()))
+            }
+            _ => Err(format!("no {kind} is called '{said}'")),
+        },
+    }
+}
+
 /// `9100`, `127.0.0.1:9100`, `[::1]:9100`, `localhost:9100`: an address that only this machine reaches.
 pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
     const OTHERS: &str = "only a loopback address will do: for other machines to ask would take a token, \
@@ -126,6 +244,38 @@ mod tests {
         for wrong in ["", "KiB", "64K", "1.5MiB", "0KiB", "99999999999GiB"] {
             assert!(size(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_counts_stays_within_what_it_can_count() {
+        assert_eq!((small_count("4096"), probes("6")), (Ok(4096), Ok(6)));
+        assert!(small_count("3000M").unwrap_err().contains("at most 2147483647"));
+        assert!(probes("128").unwrap_err().contains("at most 127"));
+        assert_eq!(seconds("1m"), Ok(Duration::from_secs(60)));
+        assert!(seconds("1500ms").is_err() && seconds("10h").is_err());
+        assert_eq!(milliseconds("1500ms"), Ok(Duration::from_millis(1500)));
+        assert!(milliseconds("1us").is_err() && milliseconds("25days").is_err());
+    }
+
+    #[test]
+    fn a_mode_is_octal_and_says_nothing_but_who_may() {
+        assert_eq!((mode("0660"), mode("600"), mode("0777")), (Ok(0o660), Ok(0o600), Ok(0o777)));
+        for wrong in ["", "66", "0o660", "4755", "0680", "00660", "+660", "rw"] {
+            assert!(mode(wrong).unwrap_err().contains("as in \"0660\""), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_owner_is_a_user_a_group_or_both() {
+        assert_eq!(resolve_owner("root"), Ok((Some(0), None)));
+        assert_eq!(resolve_owner("12345:54321"), Ok((Some(12345), Some(54321))));
+        assert_eq!(resolve_owner(":54321"), Ok((None, Some(54321))));
+        for wrong in ["", ":", "root:", "root:root:root"] {
+            assert!(resolve_owner(wrong).unwrap_err().contains("USER:GROUP"), "{wrong}");
+        }
+        assert_eq!(owner("no\nbody"), Err("no user is called 'no\\nbody'".to_owned()));
+        assert_eq!(owner(":nosuch-group"), Err("no group is called 'nosuch-group'".to_owned()));
+        assert!(owner("4294967295").is_err());
     }
 
     #[test]

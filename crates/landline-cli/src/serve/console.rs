@@ -7,7 +7,8 @@ use landline::event::{Charset, Direction, Log, LogFormat, LogOptions, LogTime};
 use landline::{CloseReason, DrainReport, Event, Subscriber};
 
 use super::is_watched;
-use crate::args::{LogFormat as FormatName, ServeArgs};
+use crate::args::ServeArgs;
+use crate::settings::LogFormat as FormatName;
 use crate::terminal;
 
 /// The lines that greet whoever started the server.
@@ -34,9 +35,9 @@ pub(super) struct Console {
 }
 
 impl Console {
-    pub(super) fn new(args: &ServeArgs, introduction: Introduction) -> io::Result<Self> {
+    pub(super) fn new(args: &ServeArgs, format: FormatName, introduction: Introduction) -> io::Result<Self> {
         let charset = if is_watched() { terminal::charset() } else { Charset::Ascii };
-        let for_people = args.log_format == FormatName::Text;
+        let for_people = format == FormatName::Text;
         let mut options = LogOptions::default();
         options.format = if for_people { LogFormat::Text } else { LogFormat::Json };
         options.charset = charset;

@@ -7,6 +7,7 @@ mod call_pipe;
 mod call_prompt;
 mod serve_admission;
 mod serve_calls;
+mod serve_config;
 mod serve_control;
 mod serve_full;
 mod serve_hostile;

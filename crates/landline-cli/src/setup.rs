@@ -1,0 +1,80 @@
+//! What `serve` is to do: the command line and the file, made one.
+
+use std::path::Path;
+
+use landline::Address;
+
+use crate::args::ServeArgs;
+use crate::config::{self, Config, ConfiguredListener, Fault};
+use crate::exit::Failure;
+use crate::settings::{ExcessName, ListenerSettings, ServerSettings};
+
+/// What `serve` is to do.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Setup {
+    pub(crate) server: ServerSettings,
+    /// At least one.
+    pub(crate) listeners: Vec<Listener>,
+}
+
+/// An address and what holds there.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Listener {
+    pub(crate) address: Address,
+    pub(crate) settings: ListenerSettings,
+}
+
+impl Setup {
+    /// What the flags say, and the file if there is one.
+    pub(crate) fn new(args: &ServeArgs) -> Result<Self, Failure> {
+        match &args.config {
+            Some(path) => Self::with_file(path, args),
+            None => Ok(Self {
+                server: args.server.clone(),
+                listeners: vec![Listener { address: args.address.clone(), settings: args.listener.clone() }],
+            }),
+        }
+    }
+
+    fn with_file(path: &Path, args: &ServeArgs) -> Result<Self, Failure> {
+        let config = config::read(path)?;
+        merge(config, &args.server, &args.listener).map_err(|fault| fault.of(path))
+    }
+}
+
+/// What is said of one listener goes before a flag, a flag before what the file says of all.
+fn merge(config: Config, server: &ServerSettings, flags: &ListenerSettings) -> Result<Setup, Fault> {
+    let server = server.clone().or(config.server);
+    let all = flags.clone().or(config.defaults);
+    let merge = |ConfiguredListener { line, address, settings }| {
+        let settings = settings.or(all.clone());
+        check_excess(line, &server, &settings)?;
+        Ok(Listener { address, settings })
+    };
+    let listeners = config.listeners.into_iter().map(merge).collect::<Result<_, _>>()?;
+    Ok(Setup { server, listeners })
+}
+
+/// Callers can't be left waiting for a verdict that needs to know who they are.
+fn check_excess(line: usize, server: &ServerSettings, listener: &ListenerSettings) -> Result<(), Fault> {
+    let verdicts = [
+        ("allow", !listener.allow.is_empty()),
+        ("deny", !listener.deny.is_empty()),
+        ("max_connections_per_ip", server.max_connections_per_ip.is_some()),
+        ("max_accept_rate", server.max_accept_rate.is_some()),
+    ];
+    let verdict = verdicts.iter().find(|(_, is_said)| *is_said);
+    match verdict.filter(|_| listener.excess == Some(ExcessName::Wait)) {
+        Some((name, _)) => {
+            let cause = format!(
+                "this listener can't have excess = \"wait\" together with {name}: \
+                 callers would have to be accepted before they can be refused"
+            );
+            Err(Fault::new(line, cause).hint(format!("leave out one of them, excess or {name}")))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;
