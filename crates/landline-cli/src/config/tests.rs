@@ -164,3 +164,25 @@ fn bytes_that_are_no_text_are_found_by_their_line() {
     assert_eq!((fault.line, &*fault.cause), (Some(2), "there are bytes that are not UTF-8"));
     assert!(text(b"").is_err());
 }
+
+fn page() -> String {
+    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/config.md")).unwrap()
+}
+
+#[test]
+fn the_examples_of_the_docs_are_in_order() {
+    let page = page();
+    let examples = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let listeners = examples.map(|example| parse(example).unwrap().listeners.len());
+    assert_eq!(listeners.collect::<Vec<_>>(), [2, 1]);
+}
+
+#[test]
+fn the_docs_list_every_key_and_where_it_belongs() {
+    let page = page();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` | "));
+    let rows = rows.map(|(key, rest)| (key.to_owned(), rest.split(" |").next().unwrap()));
+    let server = ServerSettings::names().into_iter().map(|name| (name, "server"));
+    let listener = ListenerSettings::names().into_iter().map(|name| (name, "listener"));
+    assert_eq!(rows.collect::<Vec<_>>(), server.chain(listener).collect::<Vec<_>>());
+}
