@@ -47,11 +47,12 @@ pub(crate) enum Command {
 }
 
 /// What `landline serve` was told.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = SERVE_HELP)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag, and they are independent")]
 pub(crate) struct ServeArgs {
-    /// Where to listen: PORT, HOST:PORT, [IPV6]:PORT, or :PORT for every address of this machine
+    /// Where to listen: PORT, HOST:PORT, [IPV6]:PORT, :PORT for every address of this machine, unix:PATH,
+    /// or fd:N for a socket that listens already
     #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS, conflicts_with = "config")]
     pub(crate) address: Address,
 
@@ -71,7 +72,7 @@ pub(crate) struct ServeArgs {
     #[arg(short, long)]
     pub(crate) quiet: bool,
 
-    /// Print the port that is listened on to stdout, on a line of its own: for port 0, in scripts
+    /// Print the port of each listener to stdout, on a line of its own: for port 0, in scripts
     #[arg(long)]
     pub(crate) print_port: bool,
 

@@ -60,6 +60,14 @@ impl Failure {
         &self.text
     }
 
+    /// The text with its hint, for where there is but one line.
+    pub(crate) fn in_one_line(&self) -> String {
+        match &self.hint {
+            Some(hint) => format!("{} ({hint})", self.text),
+            None => self.text.clone(),
+        }
+    }
+
     /// A failure to write data to stdout: a reader that has gone is no failure at all.
     pub(crate) fn of_stdout(error: &std::io::Error) -> Result<(), Self> {
         if error.kind() == std::io::ErrorKind::BrokenPipe {

@@ -1,26 +1,25 @@
 //! `landline serve`: a server with a built-in service.
 
+mod build;
 mod console;
 mod holder;
 mod http;
 
 use std::env;
 use std::io::{IsTerminal, Write};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use landline::error::Error;
 use landline::event::Metrics;
-use landline::frame::Framing;
-use landline::{DrainReport, Echo, Excess, Running, Server, Upper, framed};
+use landline::{DrainReport, Running, Server};
 
 use crate::args::ServeArgs;
 use crate::config::in_one_line;
 use crate::control::{Control, place};
 use crate::exit::{Exit, Failure};
-use crate::settings::{ExcessName, ListenerSettings, LogFormat, ServerSettings, ServiceName};
+use crate::settings::{ExcessName, LogFormat, ServiceName};
 use crate::setup::{Listener, Setup};
 use console::Console;
 
@@ -49,28 +48,31 @@ fn say_in_order(path: &Path, setup: &Setup) -> Result<(), Failure> {
 }
 
 fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
-    let Listener { address, settings } = only_listener(setup)?;
-    let server = Server::bind(address).map_err(|error| cannot_listen(error, address.port()))?;
-    let http =
-        setup.server.http.map(|address| Server::bind(address).map_err(|e| cannot_listen(e, address.port())));
+    let mut listening = build::listen(setup, |address| Server::bind(address))?;
+    let http = setup
+        .server
+        .http
+        .map(|address| Server::bind(address).map_err(|error| build::cannot_listen(error, &address.into())));
     let http = http.transpose()?;
-    let introduction = introduction(args, settings, &server.local_addrs(), http.as_ref());
+    let introduction = introduction(args, setup, &listening, http.as_ref());
     let format = setup.server.log_format.unwrap_or(LogFormat::Text);
     let console = Console::new(args, format, introduction).map(Arc::new);
     let console = console.map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
     })?;
-    let _control = control(setup.server.control.as_deref(), &server)?;
-    let server = with_listener_settings(with_server_settings(server, &setup.server), settings);
-    let (server, http) = match http {
-        Some(http) => tell_over_http(server, http, &console).map(|(server, http)| (server, Some(http)))?,
-        None => (server.events(Arc::clone(&console)), None),
+    let first = listening.remove(0);
+    let _control = control(setup.server.control.as_deref(), &first)?;
+    let (first, http) = match http {
+        Some(http) => tell_over_http(first, http, &console).map(|(first, http)| (first, Some(http)))?,
+        None => (first.events(Arc::clone(&console)), None),
     };
-    // Chosen here and not within a connection: a handler behind a pointer costs each of them an allocation.
-    let framing = settings.framing.unwrap_or(Framing::Raw);
-    let done = match service(settings) {
-        ServiceName::Upper => server.serve(framed(framing, Upper)).run(),
-        ServiceName::Echo => server.serve(framed(framing, Echo)).run(),
+    listening.insert(0, first);
+    let serving = build::assemble(setup, listening)?;
+    let done = if args.config.is_some() {
+        let (args, before) = (args.clone(), setup.server.clone());
+        serving.on_reload(move |monitor| build::anew(&args, &before, monitor)).run()
+    } else {
+        serving.run()
     };
     // It has answered up to here, so that whoever asked could see the drain.
     drop(http);
@@ -78,23 +80,7 @@ fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
         console.report(report);
     }
     console.finish(LOG_PATIENCE);
-    done.map_err(|error| cannot_serve(error, settings)).and_then(|report| judge(&report))
-}
-
-/// The listener, as long as there can be no more than one, and as long as it asks for nothing that can't be had.
-fn only_listener(setup: &Setup) -> Result<&Listener, Failure> {
-    let cannot = |what: &str| Err(Failure::new(Exit::Other, format!("{what} can't be served yet")));
-    match &setup.listeners[..] {
-        _ if setup.server.drain_delay.flatten().is_some() => cannot("drain_delay"),
-        [Listener { settings, .. }] if settings.unix_mode.is_some() => cannot("unix_mode"),
-        [Listener { settings, .. }] if settings.unix_owner.is_some() => cannot("unix_owner"),
-        [listener] => Ok(listener),
-        _ => cannot("more than one listener"),
-    }
-}
-
-fn service(settings: &ListenerSettings) -> ServiceName {
-    settings.service.unwrap_or(ServiceName::Upper)
+    done.map_err(|error| cannot_serve(error, setup)).and_then(|report| judge(&report))
 }
 
 /// The control socket, unless none is wanted. A place that was named has to be had; where the system has none for such
@@ -132,71 +118,36 @@ fn tell_over_http(
     Ok((server.events((metrics, Arc::clone(console))), running))
 }
 
-fn with_server_settings(server: Server, settings: &ServerSettings) -> Server {
-    let server = set(server, settings.threads, Server::threads);
-    let server = set(server, settings.max_connections, Server::max_connections);
-    let server = set(server, settings.max_connections_per_ip, Server::max_connections_per_ip);
-    let server = set(server, settings.max_accept_rate, Server::max_accept_rate);
-    let server = set(server, settings.idle_reclaim, Server::idle_reclaim);
-    set(server, settings.drain_timeout, Server::drain_timeout)
-}
-
-fn with_listener_settings(server: Server, settings: &ListenerSettings) -> Server {
-    let server = settings.allow.iter().fold(server, |server, network| server.allow(*network));
-    let server = settings.deny.iter().fold(server, |server, network| server.deny(*network));
-    let excess = settings.excess.map(|excess| match excess {
-        ExcessName::Say => Excess::Say,
-        ExcessName::Wait => Excess::Wait,
-        ExcessName::Close => Excess::Close,
-        ExcessName::Reset => Excess::Reset,
-    });
-    let server = set(server, excess, Server::excess);
-    let server = set(server, settings.idle_timeout, Server::idle_timeout);
-    let server = set(server, settings.max_connection_time, Server::max_connection_time);
-    let server = set(server, settings.max_connection_age, Server::max_connection_age);
-    let server = set(server, settings.min_receive_rate.map(Some), Server::min_receive_rate);
-    let server = set(server, settings.message_timeout, Server::message_timeout);
-    let server = set(server, settings.write_timeout, Server::write_timeout);
-    let server = set(server, settings.max_message, Server::max_message);
-    let server = set(server, settings.max_unsent, Server::max_unsent);
-    let server = set(server, settings.backlog, Server::backlog);
-    let server = set(server, settings.user_timeout, Server::user_timeout);
-    let default = landline::Config::default();
-    server.keepalive(
-        settings.keepalive_idle.unwrap_or(default.keepalive_idle),
-        settings.keepalive_interval.unwrap_or(default.keepalive_interval),
-        settings.keepalive_probes.unwrap_or(default.keepalive_probes),
-    )
-}
-
-/// What was not said keeps the library's default.
-fn set<T>(server: Server, said: Option<T>, set: impl FnOnce(Server, T) -> Server) -> Server {
-    match said {
-        Some(value) => set(server, value),
-        None => server,
-    }
-}
-
 /// The lines that greet whoever started the server, with a place for what only the running server knows.
 fn introduction(
     args: &ServeArgs,
-    settings: &ListenerSettings,
-    addresses: &[SocketAddr],
+    setup: &Setup,
+    listening: &[Server],
     http: Option<&Server>,
 ) -> console::Introduction {
-    let port = addresses.first().map_or(0, SocketAddr::port);
-    let local = addresses.iter().all(|address| address.ip().is_loopback());
-    let service = match service(settings) {
-        ServiceName::Upper => "upper",
-        ServiceName::Echo => "echo",
-    };
-    let call = format!("{} call{}", program(), if port == 8081 { String::new() } else { format!(" {port}") });
+    let ports: Vec<u16> =
+        listening.iter().map(|server| server.local_addr().port()).filter(|port| *port != 0).collect();
+    let call = ports.first().map(|port| match port {
+        8081 => format!("try it: {} call        ", program()),
+        port => format!("try it: {} call {port}        ", program()),
+    });
+    let mut services: Vec<&str> = Vec::new();
+    for listener in &setup.listeners {
+        let name = match build::service(&listener.settings) {
+            ServiceName::Upper => "upper",
+            ServiceName::Echo => "echo",
+        };
+        if !services.contains(&name) {
+            services.push(name);
+        }
+    }
+    let noun = if services.len() == 1 { "service" } else { "services" };
     console::Introduction {
-        openness: local.then(|| format!(" (this machine only; ':{port}' opens it to the network)")),
-        service: format!("service {service}"),
+        is_alone: listening.len() == 1,
+        service: format!("{noun} {}", services.join(", ")),
         metrics: http.map(|http| format!("metrics on http://{}/metrics", http.local_addr())),
-        try_it: format!("try it: {call}        stop: Ctrl-C"),
-        port: args.print_port.then_some(port),
+        try_it: format!("{}stop: Ctrl-C", call.unwrap_or_default()),
+        ports: if args.print_port { ports } else { Vec::new() },
     }
 }
 
@@ -218,30 +169,15 @@ fn judge(report: &DrainReport) -> Result<(), Failure> {
     }
 }
 
-fn cannot_listen(error: Error, port: u16) -> Failure {
-    let hint = if error.is_address_in_use() {
-        Some(match holder::of_port(port) {
-            Some(holder) => format!("{holder} listens there; stop it, or choose another port"),
-            None => "another program listens there; stop it, or choose another port".to_owned(),
-        })
-    } else if error.is_permission() {
-        Some("ports this low take a privilege; choose one from 1024 on".to_owned())
-    } else if error.is_resolve() {
-        Some("check the spelling; ':PORT' listens on every address of this machine".to_owned())
-    } else if error.is_listen() {
-        Some("the address must be one of this machine's; ':PORT' stands for all of them".to_owned())
+fn cannot_serve(error: Error, setup: &Setup) -> Failure {
+    let waits = |listener: &Listener| listener.settings.excess == Some(ExcessName::Wait);
+    let hint = if setup.listeners.iter().any(waits) {
+        "leave out '--excess wait', or the limits by network, address and rate"
     } else {
-        None
+        "lower --max-connections, or raise the limit with 'ulimit -n'"
     };
+    let hint = error.is_config().then(|| hint.to_owned());
     with_hint(Failure::from(error), hint)
-}
-
-fn cannot_serve(error: Error, settings: &ListenerSettings) -> Failure {
-    let hint = error.is_config().then_some(match settings.excess {
-        Some(ExcessName::Wait) => "leave out '--excess wait', or the limits by network, address and rate",
-        _ => "lower --max-connections, or raise the limit with 'ulimit -n'",
-    });
-    with_hint(Failure::from(error), hint.map(str::to_owned))
 }
 
 fn with_hint(failure: Failure, hint: Option<String>) -> Failure {

@@ -1,10 +1,11 @@
 //! What `serve` says while it runs: the greeting, the log, the report.
 
 use std::io::{self, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use landline::event::{Charset, Direction, Log, LogFormat, LogOptions, LogTime};
-use landline::{CloseReason, DrainReport, Event, Subscriber};
+use landline::{CloseReason, DrainReport, Event, ListenAddr, Subscriber};
 
 use super::is_watched;
 use crate::args::ServeArgs;
@@ -14,14 +15,14 @@ use crate::terminal;
 /// The lines that greet whoever started the server.
 #[derive(Debug)]
 pub(super) struct Introduction {
-    /// Who can reach it, if that is worth saying.
-    pub(super) openness: Option<String>,
+    /// Whether there is but one listener.
+    pub(super) is_alone: bool,
     pub(super) service: String,
     /// Where its numbers are told, if they are.
     pub(super) metrics: Option<String>,
     pub(super) try_it: String,
     /// To be printed to stdout.
-    pub(super) port: Option<u16>,
+    pub(super) ports: Vec<u16>,
 }
 
 /// Writes events to stderr: as they are for programs, with a greeting around them for people.
@@ -32,6 +33,8 @@ pub(super) struct Console {
     for_people: bool,
     quiet: bool,
     introduction: Introduction,
+    /// Whether the greeting is over.
+    started: AtomicBool,
 }
 
 impl Console {
@@ -44,7 +47,14 @@ impl Console {
         options.time = if is_watched() { LogTime::Clock } else { LogTime::Timestamp };
         options.messages = args.verbose;
         let log = Log::new(io::stderr(), options)?;
-        Ok(Self { log, charset, for_people, quiet: args.quiet, introduction })
+        Ok(Self {
+            log,
+            charset,
+            for_people,
+            quiet: args.quiet,
+            introduction,
+            started: AtomicBool::new(false),
+        })
     }
 
     /// Names each connection that was cut: the log may have summed them up.
@@ -65,15 +75,29 @@ impl Console {
         self.log.finish(patience);
     }
 
+    /// Who can reach a listener, if that is worth saying.
+    fn openness(&self, address: &ListenAddr) -> String {
+        match address {
+            ListenAddr::Ip(ip) if !ip.ip().is_loopback() => String::new(),
+            ListenAddr::Ip(ip) if self.introduction.is_alone => {
+                format!(" (this machine only; ':{}' opens it to the network)", ip.port())
+            }
+            ListenAddr::Ip(_) => " (this machine only)".to_owned(),
+            _ => String::new(),
+        }
+    }
+
     /// Says without a time what greets and what takes leave; false for all else.
     fn greet(&self, event: &Event) -> bool {
         let introduction = &self.introduction;
         match event {
-            Event::Listening { .. } => {
-                let openness = introduction.openness.as_deref().unwrap_or_default();
-                self.log.say(format!("{}{openness}", event.line(self.charset)));
+            // After a reload, it is news like any other.
+            Event::Listening { .. } if self.started.load(Relaxed) => return false,
+            Event::Listening { address } => {
+                self.log.say(format!("{}{}", event.line(self.charset), self.openness(address)));
             }
             Event::Started { .. } => {
+                self.started.store(true, Relaxed);
                 let dot = terminal::words("\u{b7}", self.charset);
                 self.log.say(format!("{} {dot} {}", introduction.service, event.line(self.charset)));
                 if let Some(metrics) = &introduction.metrics {
@@ -96,9 +120,11 @@ impl Console {
 
 impl Subscriber for Console {
     fn event(&self, event: &Event) {
-        if let (Event::Started { .. }, Some(port)) = (event, self.introduction.port) {
-            // Whoever asked for the port and then closed stdout does not want it any more.
-            let _ = writeln!(io::stdout(), "{port}").and_then(|()| io::stdout().flush());
+        if matches!(event, Event::Started { .. }) {
+            for port in &self.introduction.ports {
+                // Whoever asked for the port and then closed stdout does not want it any more.
+                let _ = writeln!(io::stdout(), "{port}").and_then(|()| io::stdout().flush());
+            }
         }
         if self.quiet && !is_trouble(event) {
             return;
@@ -120,7 +146,7 @@ impl Subscriber for Console {
 /// Whether an event says that something went wrong on our side.
 fn is_trouble(event: &Event) -> bool {
     match event {
-        Event::ResourcesExhausted { .. } | Event::BacklogLowered { .. } => true,
+        Event::ResourcesExhausted { .. } | Event::BacklogLowered { .. } | Event::ReloadFailed { .. } => true,
         Event::Started { lowered, .. } => *lowered,
         Event::Drained { cut, .. } => *cut > 0,
         Event::Closed { reason, .. } => {

@@ -1,5 +1,5 @@
 use clap::{CommandFactory, Parser};
-use landline::Config;
+use landline::{Config, Policy};
 
 use super::*;
 use crate::args;
@@ -109,28 +109,30 @@ fn the_help_names_the_defaults_of_the_library() {
         let argument = serve.get_arguments().find(|argument| argument.get_long() == Some(flag));
         argument.and_then(clap::Arg::get_help).unwrap_or_else(|| panic!("--{flag}")).to_string()
     };
-    let default = Config::default();
+    let (default, policy) = (Config::default(), Policy::default());
     let time = |limit: Limit| match limit.map(|time| time.as_secs()) {
         None => "none".to_owned(),
         Some(seconds) if seconds > 60 => format!("{}m", seconds / 60),
         Some(seconds) => format!("{seconds}s"),
     };
     for (flag, words) in [
-        ("idle-timeout", time(default.idle_timeout)),
+        ("idle-timeout", time(policy.idle_timeout)),
         ("idle-reclaim", time(default.idle_reclaim)),
-        ("max-connection-time", time(default.max_connection_time)),
-        ("max-connection-age", time(default.max_connection_age)),
-        ("message-timeout", time(default.message_timeout)),
-        ("write-timeout", time(default.write_timeout)),
+        ("max-connection-time", time(policy.max_connection_time)),
+        ("max-connection-age", time(policy.max_connection_age)),
+        ("message-timeout", time(policy.message_timeout)),
+        ("write-timeout", time(policy.write_timeout)),
+        ("drain-delay", time(Some(default.drain_delay).filter(|delay| !delay.is_zero()))),
+        ("unix-mode", format!("{:04o}", policy.unix_mode)),
         ("drain-timeout", time(Some(default.drain_timeout))),
-        ("keepalive-idle", time(Some(default.keepalive_idle))),
-        ("keepalive-interval", time(Some(default.keepalive_interval))),
-        ("user-timeout", time(Some(default.user_timeout))),
-        ("keepalive-probes", default.keepalive_probes.to_string()),
-        ("backlog", default.backlog.to_string()),
-        ("max-message", format!("{}MiB", default.max_message >> 20)),
-        ("max-unsent", format!("{}KiB", default.max_unsent >> 10)),
-        ("excess", format!("{:?}", default.excess).to_lowercase()),
+        ("keepalive-idle", time(Some(policy.keepalive_idle))),
+        ("keepalive-interval", time(Some(policy.keepalive_interval))),
+        ("user-timeout", time(Some(policy.user_timeout))),
+        ("keepalive-probes", policy.keepalive_probes.to_string()),
+        ("backlog", policy.backlog.to_string()),
+        ("max-message", format!("{}MiB", policy.max_message >> 20)),
+        ("max-unsent", format!("{}KiB", policy.max_unsent >> 10)),
+        ("excess", format!("{:?}", policy.excess).to_lowercase()),
     ] {
         let help = help(flag);
         assert!(help.ends_with(&format!("[default: {words}]")), "--{flag}: {help}, and not {words}");

@@ -12,6 +12,7 @@ mod serve_control;
 mod serve_full;
 mod serve_hostile;
 mod serve_http;
+mod serve_listeners;
 mod serve_log;
 mod serve_start;
 mod serve_stop;

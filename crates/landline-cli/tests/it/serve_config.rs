@@ -14,16 +14,21 @@ use crate::support::*;
 const SMALLEST: &str = "[[listener]]\naddress = 0\n";
 
 /// A file, in a folder of its own so that it has the name that people give it.
-struct Config(PathBuf);
+pub(crate) struct Config(pub(crate) PathBuf);
 
 impl Config {
-    fn new(text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn new(text: impl AsRef<[u8]>) -> Self {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("landline-config-{}-{count}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         fs::write(folder.join("landline.toml"), text).unwrap();
         Self(folder)
+    }
+
+    /// Writes other things into it.
+    pub(crate) fn now_says(&self, text: impl AsRef<[u8]>) {
+        fs::write(self.0.join("landline.toml"), text).unwrap();
     }
 
     /// Runs `serve --config landline.toml` to its end.
@@ -34,7 +39,7 @@ impl Config {
     }
 
     /// Serves as it says.
-    fn serve(&self, flags: &[&str]) -> Serving {
+    pub(crate) fn serve(&self, flags: &[&str]) -> Serving {
         let mut command = landline(["serve", "--config", "landline.toml", "--print-port"]);
         command.args(flags).current_dir(&self.0).stderr(Stdio::piped());
         Serving::start(command)

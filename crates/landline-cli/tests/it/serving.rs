@@ -60,7 +60,13 @@ pub(crate) struct Ended {
 impl Serving {
     /// Starts a command that prints its port, and waits until it has.
     pub(crate) fn start(mut command: Command) -> Self {
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        command.stdin(Stdio::null());
+        Self::start_with_its_stdin(command)
+    }
+
+    /// The same, with whatever the command has for its stdin.
+    pub(crate) fn start_with_its_stdin(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         // Whoever holds the other end of a pipe that was put there by the test would hide its end.
         drop(command);
         let printed = lines(child.stdout.take());

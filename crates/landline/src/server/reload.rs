@@ -52,16 +52,21 @@ pub(super) async fn reload(fleet: &Fleet, anew: Serving) -> Result<(), Error> {
     let (max_connections, _) =
         max_connections(&anew.config, limits::raise_open_files().map_err(cannot_raise)?)?;
     let plan = Plan::new(&share.table, anew.config, anew.listeners, max_connections, Some(&before))?;
-    let plan = Arc::new(plan);
-    fleet.follow(Arc::clone(&plan)).await;
-    for listener in plan.listeners.iter().filter(|listener| !before.has(listener)) {
-        tell_of_backlog(listener, &*share.events);
+    let new: Vec<_> = plan.listeners.iter().filter(|listener| !before.has(listener)).cloned().collect();
+    let gone = before.listeners.iter().filter(|listener| !plan.has(listener));
+    let gone: Vec<_> = gone.map(|listener| listener.bound.address.clone()).collect();
+    let listeners = plan.listeners.len();
+    // With the plan before go the sockets that only it had.
+    drop(before);
+    fleet.follow(Arc::new(plan)).await;
+    for listener in new {
+        tell_of_backlog(&listener, &*share.events);
         share.events.event(&Event::Listening { address: listener.bound.address.clone() });
     }
-    for listener in before.listeners.iter().filter(|listener| !plan.has(listener)) {
-        share.events.event(&Event::ListenerClosed { address: listener.bound.address.clone() });
+    for address in gone {
+        share.events.event(&Event::ListenerClosed { address });
     }
-    share.events.event(&Event::Reloaded { listeners: plan.listeners.len(), max_connections });
+    share.events.event(&Event::Reloaded { listeners, max_connections });
     Ok(())
 }
 
