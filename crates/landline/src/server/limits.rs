@@ -9,9 +9,10 @@ use crate::close::CloseReason;
 /// A minimum rate is held against a message only after this long: the first packets of any message are few.
 const RATE_GRACE: Duration = Duration::from_secs(5);
 
-/// The sweep looks at every connection of its thread this often at most, and at least.
+/// The sweep looks at every connection of its thread this often at most, and at least: so that what is two
+/// rounds late is less than a second late.
 const SWEEP_MIN: Duration = Duration::from_millis(10);
-const SWEEP_MAX: Duration = Duration::from_secs(1);
+const SWEEP_MAX: Duration = Duration::from_millis(400);
 
 /// A connection as its slot shows it. Times are milliseconds of the server's clock.
 #[derive(Debug, Clone, Copy)]

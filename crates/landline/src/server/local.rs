@@ -37,6 +37,9 @@ pub(crate) struct Share {
     idlest: Arc<[AtomicU64]>,
 }
 
+/// How many connections are told to end before others get their turn.
+const FAREWELLS: usize = 32;
+
 /// No connection could make room.
 const NOBODY: u64 = u64::MAX;
 
@@ -220,30 +223,50 @@ impl Local {
             // hold stamps against: a round that comes late cuts nobody early.
             let now = self.now();
             self.look_at_clock();
-            self.sweep_once(now);
+            self.end_overdue(self.look_at_connections(now), now).await;
             if !self.shortage.borrow().is_empty() {
                 self.say_exhausted(self.exhaustion.rest(self.now()));
             }
         }
     }
 
-    fn sweep_once(&self, now: u64) {
+    /// Notes who could make room, and returns the keys of those whose time is up.
+    fn look_at_connections(&self, now: u64) -> Vec<usize> {
         let idle_reclaim = self.idle_reclaim.get();
         let mut idle = self.idle.borrow_mut();
-        self.for_each(|link| {
+        let mut overdue = Vec::new();
+        for (key, link) in &*self.links.borrow() {
+            let Some(link) = link.upgrade() else { continue };
             let view = link.slot().view();
-            match limits::due(&view, now, link.policy()) {
-                Some(Due::Cut(reason)) => link.order(reason),
-                Some(Due::Retire) => link.retire(),
-                None => {}
+            if limits::due(&view, now, link.policy()).is_some() {
+                overdue.push(key);
             }
             if let Some(since) = limits::reclaimable(&view, now, idle_reclaim) {
-                idle.gather(since, Rc::downgrade(link));
+                idle.gather(since, Rc::downgrade(&link));
             }
-        });
+        }
         idle.settle();
         drop(idle);
         self.publish_idlest();
+        overdue
+    }
+
+    /// Ends those whose time is up, some at a time: a thousand farewells in a row would keep everybody else
+    /// waiting.
+    async fn end_overdue(&self, overdue: Vec<usize>, now: u64) {
+        for some in overdue.chunks(FAREWELLS) {
+            for key in some {
+                let link = self.links.borrow().get(*key).and_then(Weak::upgrade);
+                // Somebody else may have its place by now, or it may have gone on.
+                let due = link.as_ref().and_then(|link| limits::due(&link.slot().view(), now, link.policy()));
+                match (link, due) {
+                    (Some(link), Some(Due::Cut(reason))) => link.order(reason),
+                    (Some(link), Some(Due::Retire)) => link.retire(),
+                    _ => {}
+                }
+            }
+            tokio::task::yield_now().await;
+        }
     }
 }
 
