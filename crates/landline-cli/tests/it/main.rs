@@ -9,6 +9,7 @@ mod serve_admission;
 mod serve_calls;
 mod serve_config;
 mod serve_control;
+mod serve_faults;
 mod serve_full;
 mod serve_hostile;
 mod serve_http;

@@ -10,24 +10,25 @@ use crate::serving::*;
 use crate::support::{GUARD, has};
 
 /// Whether system calls can be watched here: strace is there and may do so.
-fn has_strace() -> bool {
+pub(crate) fn has_strace() -> bool {
     let tried = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
     has("strace, and leave to trace", tried.is_ok_and(|status| status.success()))
 }
 
 /// A server under strace. With `-D` strace is no parent of it, so it is signalled and waited for as ever.
-fn traced(options: &[&str], flags: &[&str]) -> Serving {
+pub(crate) fn traced(options: &[&str], flags: &[&str]) -> Command {
     let server = command(flags);
     let mut strace = Command::new("strace");
     strace.args(["-D", "-f"]).args(options).arg("--").arg(server.get_program()).args(server.get_args());
+    strace.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
     strace.stderr(Stdio::piped());
-    Serving::start(strace)
+    strace
 }
 
 /// A server whose first calls of accept(2) fail. It has one thread, as strace counts the calls of each.
 fn failing(error: &str, when: &str) -> Serving {
     let inject = format!("inject=accept4:error={error}:when={when}");
-    traced(&["-o", "/dev/null", "-e", "trace=accept4", "-e", &inject], &["--threads", "1"])
+    Serving::start(traced(&["-o", "/dev/null", "-e", "trace=accept4", "-e", &inject], &["--threads", "1"]))
 }
 
 #[test]
@@ -40,7 +41,8 @@ fn a_message_costs_one_receive_and_one_send_and_otherwise_only_waiting() {
     }
     let report = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("serve-calls");
     // The log has calls of its own, some for each connection.
-    let server = traced(&["-c", "-U", "name,calls", "-o", report.to_str().unwrap()], &["-q"]);
+    let options = ["-c", "-U", "name,calls", "-o", report.to_str().unwrap()];
+    let server = Serving::start(traced(&options, &["-q"]));
     let mut callers: Vec<Caller> = (0..CALLERS).map(|_| server.call()).collect();
     let message = "x".repeat(64);
     for _ in 0..ROUNDS {

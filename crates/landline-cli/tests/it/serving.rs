@@ -65,7 +65,12 @@ impl Serving {
     }
 
     /// The same, with whatever the command has for its stdin.
-    pub(crate) fn start_with_its_stdin(mut command: Command) -> Self {
+    pub(crate) fn start_with_its_stdin(command: Command) -> Self {
+        Self::attempt(command).unwrap_or_else(|ended| panic!("it printed no port: {ended:?}"))
+    }
+
+    /// The same; a server that prints no port is how it ended.
+    pub(crate) fn attempt(mut command: Command) -> Result<Self, Ended> {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         // Whoever holds the other end of a pipe that was put there by the test would hide its end.
         drop(command);
@@ -73,10 +78,9 @@ impl Serving {
         let log = lines(child.stderr.take());
         let mut serving =
             Self { child: Some(child), address: ([127, 0, 0, 1], 0).into(), printed, log, said: Vec::new() };
-        let port = serving.printed.recv_timeout(GUARD);
-        let Ok(port) = port else { panic!("it printed no port: {:?}", serving.ended()) };
+        let Ok(port) = serving.printed.recv_timeout(GUARD) else { return Err(serving.ended()) };
         serving.address.set_port(port.parse().unwrap());
-        serving
+        Ok(serving)
     }
 
     pub(crate) fn call(&self) -> Caller {
@@ -242,6 +246,11 @@ impl Caller {
     /// Whether it is let in and gets an answer. Whoever comes a moment too early is told `busy`, and may see
     /// a reset for having spoken.
     pub(crate) fn gets_an_answer(mut self) -> bool {
+        self.is_answered()
+    }
+
+    /// Whether it gets an answer, or else was closed or reset.
+    pub(crate) fn is_answered(&mut self) -> bool {
         let mut heard = [0; 5];
         let spoken = self.0.write_all(b"hello");
         spoken.and_then(|()| self.0.read_exact(&mut heard)).is_ok() && heard == *b"HELLO"
