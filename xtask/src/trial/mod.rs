@@ -5,6 +5,7 @@
 //! bound is, and fails when a bound is missed.
 
 mod cpu;
+mod duel;
 mod figures;
 mod idle_memory;
 mod load;
@@ -17,6 +18,7 @@ mod shortage;
 mod spread;
 mod startup;
 mod syscalls;
+mod versus;
 
 use std::ffi::{OsStr, OsString};
 use std::thread::available_parallelism;
@@ -42,6 +44,11 @@ const TRIALS: &[Trial] = &[
     Trial { name: "refusals", about: "what 10,000 refused callers leave behind", run: refusals::run },
     Trial { name: "shortage", about: "how it behaves when descriptors run out", run: shortage::run },
     Trial { name: "cpu", about: "CPU time for a reply, next to a bare epoll loop", run: cpu::run },
+    Trial {
+        name: "versus",
+        about: "CPU time for a reply, next to the program that LANDLINE_BASE names",
+        run: versus::run,
+    },
 ];
 
 /// Says which trials there are.

@@ -175,7 +175,12 @@ impl Caller {
 
 /// The command line of a server on a free port.
 pub(super) fn serve(arguments: &[&str]) -> Command {
-    let mut command = Command::new(built("landline"));
+    serve_with(built("landline"), arguments)
+}
+
+/// As `serve`, by any build of the program.
+pub(super) fn serve_with(program: PathBuf, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
     command.args(["serve", "0", "--print-port"]).args(arguments).stdin(Stdio::null());
     command
 }
