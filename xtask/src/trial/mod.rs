@@ -41,7 +41,7 @@ const TRIALS: &[Trial] = &[
     Trial { name: "idle-memory", about: "memory for one more idle connection", run: idle_memory::run },
     Trial { name: "startup", about: "time until it listens, and the size of the program", run: startup::run },
     Trial { name: "spread", about: "how evenly long connections lie on the threads", run: spread::run },
-    Trial { name: "refusals", about: "what 10,000 refused callers leave behind", run: refusals::run },
+    Trial { name: "refusals", about: "what 100,000 refused callers leave behind", run: refusals::run },
     Trial { name: "shortage", about: "how it behaves when descriptors run out", run: shortage::run },
     Trial { name: "cpu", about: "CPU time for a reply, next to a bare epoll loop", run: cpu::run },
     Trial {

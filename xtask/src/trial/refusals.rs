@@ -11,7 +11,7 @@ use super::program::{Caller, PATIENCE, Served, pause};
 use super::report::Report;
 use crate::Outcome;
 
-const CALLERS: usize = 10_000;
+const CALLERS: usize = 100_000;
 /// How many call at a time.
 const AT_A_TIME: usize = 8;
 const BOUND_MIB: f64 = 1.0;
