@@ -22,6 +22,14 @@ pub(crate) fn need_component(component: &str, subcommand: &str) -> Outcome {
     Err(format!("`cargo {subcommand}` does not run; add it with: rustup component add {component}"))
 }
 
+/// Fails unless a program is there, and says which Debian package has it.
+pub(crate) fn need_program(program: &str, package: &str) -> Outcome {
+    match on_path(program) {
+        Some(_) => Ok(()),
+        None => Err(format!("{program} is missing; on Debian and Ubuntu it is in {package}")),
+    }
+}
+
 /// A cargo-deny that can read `deny.toml`: the one on PATH, or our own, installed when it is missing.
 pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
     let ours = Path::new(TOOLS).join("bin/cargo-deny");
@@ -47,7 +55,7 @@ fn is_our_series(program: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{DENY_RELEASE, DENY_SERIES, is_our_series, need_component, on_path};
+    use super::{DENY_RELEASE, DENY_SERIES, is_our_series, need_component, need_program, on_path};
     use std::path::Path;
 
     #[test]
@@ -65,6 +73,13 @@ mod tests {
     fn a_program_is_found_on_the_path_or_not_at_all() {
         assert!(on_path("sh").is_some());
         assert!(on_path("no-such-program-anywhere").is_none());
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_its_package() {
+        assert_eq!(need_program("sh", "dash"), Ok(()));
+        let failure = need_program("no-such-program", "no-such-package").unwrap_err();
+        assert_eq!(failure, "no-such-program is missing; on Debian and Ubuntu it is in no-such-package");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod duel;
 mod figures;
 mod idle_memory;
 mod load;
+mod network;
 mod proc;
 mod program;
 mod reference;
@@ -18,6 +19,7 @@ mod shortage;
 mod spread;
 mod startup;
 mod syscalls;
+mod vanished;
 mod versus;
 
 use std::ffi::{OsStr, OsString};
@@ -43,6 +45,7 @@ const TRIALS: &[Trial] = &[
     Trial { name: "spread", about: "how evenly long connections lie on the threads", run: spread::run },
     Trial { name: "refusals", about: "what 100,000 refused callers leave behind", run: refusals::run },
     Trial { name: "shortage", about: "how it behaves when descriptors run out", run: shortage::run },
+    Trial { name: "vanished", about: "how long a connection outlives its peer", run: vanished::run },
     Trial { name: "cpu", about: "CPU time for a reply, next to a bare epoll loop", run: cpu::run },
     Trial {
         name: "versus",
