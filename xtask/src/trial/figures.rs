@@ -27,6 +27,15 @@ pub(super) fn median(figures: &[f64]) -> f64 {
     }
 }
 
+/// The least figure that this share of all are not above.
+pub(super) fn percentile(figures: &[f64], share: f64) -> f64 {
+    let mut sorted = figures.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let above = |place: usize| float(place as u64) < share * float(sorted.len() as u64);
+    let place = (1..=sorted.len()).find(|&place| !above(place));
+    place.map_or(f64::NAN, |place| sorted[place - 1])
+}
+
 /// The median and the least and the most: `1.043 (1.031 to 1.060)`.
 pub(super) fn spread(figures: &[f64]) -> String {
     let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
@@ -39,6 +48,14 @@ fn the_median_is_in_the_middle_of_an_odd_and_an_even_number_of_figures() {
     assert_eq!(median(&[3.0, 1.0, 2.0]).to_string(), "2");
     assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]).to_string(), "2.5");
     assert!(median(&[]).is_nan());
+}
+
+#[test]
+fn a_percentile_is_the_figure_that_so_many_are_not_above() {
+    let figures: Vec<f64> = (1..=200).rev().map(f64::from).collect();
+    let at = |share| number(percentile(&figures, share));
+    assert_eq!([0.0, 0.5, 0.99, 1.0].map(at), ["1", "100", "198", "200"]);
+    assert!(percentile(&[], 0.5).is_nan());
 }
 
 #[test]

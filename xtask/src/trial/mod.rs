@@ -16,9 +16,11 @@ mod reference;
 mod refusals;
 mod report;
 mod shortage;
+mod slow_peers;
 mod spread;
 mod startup;
 mod syscalls;
+mod unfinished;
 mod vanished;
 mod versus;
 
@@ -45,6 +47,7 @@ const TRIALS: &[Trial] = &[
     Trial { name: "spread", about: "how evenly long connections lie on the threads", run: spread::run },
     Trial { name: "refusals", about: "what 100,000 refused callers leave behind", run: refusals::run },
     Trial { name: "shortage", about: "how it behaves when descriptors run out", run: shortage::run },
+    Trial { name: "slow-peers", about: "what 5,000 unfinished messages cost a caller", run: slow_peers::run },
     Trial { name: "vanished", about: "how long a connection outlives its peer", run: vanished::run },
     Trial { name: "cpu", about: "CPU time for a reply, next to a bare epoll loop", run: cpu::run },
     Trial {
@@ -82,10 +85,13 @@ pub(crate) fn part(words: &[OsString]) -> Outcome {
     let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
     match words[..] {
         [reference::PART] => reference::run(),
-        [load::PART, port, connections] => match (port.parse(), connections.parse()) {
-            (Ok(port), Ok(connections)) => load::run(port, connections),
-            _ => Err("a port and a number of connections".to_owned()),
-        },
+        [name @ (load::PART | unfinished::PART), port, connections] => {
+            let run = if name == load::PART { load::run } else { unfinished::run };
+            match (port.parse(), connections.parse()) {
+                (Ok(port), Ok(connections)) => run(port, connections),
+                _ => Err("a port and a number of connections".to_owned()),
+            }
+        }
         _ => Err("no such part".to_owned()),
     }
 }

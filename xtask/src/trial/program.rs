@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,15 @@ impl Program {
             RecvTimeoutError::Timeout => format!("{} says nothing", self.name),
             RecvTimeoutError::Disconnected => format!("{} has ended", self.name),
         })
+    }
+
+    /// A line that it has printed and nobody has heard yet, if there is one.
+    pub(super) fn heard(&self) -> Outcome<Option<String>> {
+        match self.lines.try_recv() {
+            Ok((_, line)) => Ok(Some(line)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(format!("{} has ended", self.name)),
+        }
     }
 
     /// Says something to a program that was started with a pipe for its stdin.
@@ -162,6 +171,13 @@ impl Caller {
         let mut heard = String::new();
         let mut stream = (&self.0).take(expected.len() as u64);
         stream.read_to_string(&mut heard).map_err(|error| format!("no reply: {error}"))?;
+        Ok(heard)
+    }
+
+    /// What the server says to the end of the stream.
+    pub(super) fn hear_out(&mut self) -> Outcome<String> {
+        let mut heard = String::new();
+        self.0.read_to_string(&mut heard).map_err(|error| format!("no reply: {error}"))?;
         Ok(heard)
     }
 
