@@ -93,9 +93,7 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored_and_sigterm_works() {
 
 #[test]
 fn a_new_caller_is_refused_while_the_server_waits_for_another() {
-    // Each thread closes its own hold on the listener; with one, who is closed after it knows that it is
-    // gone.
-    let mut server = serve(&["--framing", "line", "--drain-timeout", "1h", "--threads", "1"]);
+    let mut server = serve(&["--framing", "line", "--drain-timeout", "1h", "--threads", "2"]);
     let mut busy = in_mid_message(&server);
     let mut idle = idle(&mut server);
     server.signal(Signal::TERM);

@@ -1,7 +1,9 @@
 //! The accept loop: it cannot die and cannot be stalled.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -76,6 +78,31 @@ enum Pace {
     Full,
 }
 
+/// How an accept loop is told to end.
+#[derive(Clone)]
+pub(crate) struct Retirement {
+    told: CancellationToken,
+    /// Whether somebody else goes on with the listener's queue.
+    is_kept: Rc<Cell<bool>>,
+}
+
+impl Retirement {
+    /// It is also told when `drain` is.
+    pub(crate) fn new(drain: &CancellationToken) -> Self {
+        Self { told: drain.child_token(), is_kept: Rc::default() }
+    }
+
+    pub(crate) fn retire(&self, is_kept: bool) {
+        self.is_kept.set(is_kept);
+        self.told.cancel();
+    }
+
+    /// Whether the listener closes: whoever is in its queue then is taken or told, or else would be reset.
+    fn closes(&self) -> bool {
+        self.told.is_cancelled() && !self.is_kept.get()
+    }
+}
+
 /// The accept loop of one thread for one listener.
 pub(crate) struct Acceptor {
     door: Door,
@@ -99,7 +126,7 @@ impl Acceptor {
     pub(crate) async fn run(
         mut self,
         registered: Option<AsyncFd<OwnedFd>>,
-        retired: &CancellationToken,
+        retired: &Retirement,
     ) -> io::Result<()> {
         let Some(listener) = self.registered(registered, retired).await else {
             return Ok(());
@@ -107,10 +134,10 @@ impl Acceptor {
         loop {
             tokio::select! {
                 biased;
-                () = retired.cancelled() => break,
+                () = retired.told.cancelled() => break,
                 ready = listener.readable() => {
                     let mut ready = ready?;
-                    match self.accept_batch(listener.get_ref())? {
+                    match self.accept_batch(listener.get_ref(), false)? {
                         Pace::Empty => ready.clear_ready(),
                         Pace::More => tokio::task::yield_now().await,
                         Pace::Pause => tokio::time::sleep(pause()).await,
@@ -119,9 +146,9 @@ impl Acceptor {
                 }
             }
         }
-        // Whoever called before the listener closes is taken; the close would reset them.
-        for _ in 0..LAST_BATCHES {
-            if !matches!(self.accept_batch(listener.get_ref())?, Pace::More) {
+        let last_batches = if retired.closes() { LAST_BATCHES } else { 0 };
+        for _ in 0..last_batches {
+            if !matches!(self.accept_batch(listener.get_ref(), true)?, Pace::More) {
                 break;
             }
         }
@@ -132,16 +159,16 @@ impl Acceptor {
     async fn registered(
         &self,
         mut registered: Option<AsyncFd<OwnedFd>>,
-        retired: &CancellationToken,
+        retired: &Retirement,
     ) -> Option<AsyncFd<OwnedFd>> {
-        while registered.is_none() && !retired.is_cancelled() {
+        while registered.is_none() && !retired.told.is_cancelled() {
             match self.register() {
                 Ok(listener) => registered = Some(listener),
                 Err(error) => {
                     self.door.host().local().exhausted(&error, 0);
                     tokio::select! {
                         () = tokio::time::sleep(pause()) => {}
-                        () = retired.cancelled() => {}
+                        () = retired.told.cancelled() => {}
                     }
                 }
             }
@@ -149,12 +176,13 @@ impl Acceptor {
         registered
     }
 
-    fn accept_batch(&mut self, listener: &OwnedFd) -> io::Result<Pace> {
+    /// `last`: nobody can be left waiting.
+    fn accept_batch(&mut self, listener: &OwnedFd, last: bool) -> io::Result<Pace> {
         for _ in 0..BATCH {
             let reserved = match self.door.reserve() {
-                Reserved::Unasked => None,
                 Reserved::Place(place) => Some(place),
-                Reserved::Full => return Ok(Pace::Full),
+                Reserved::Full if !last => return Ok(Pace::Full),
+                Reserved::Unasked | Reserved::Full => None,
             };
             let error = match socket::accept(listener.as_fd()) {
                 Ok((socket, address)) => {
@@ -180,7 +208,7 @@ impl Acceptor {
     }
 
     /// Waits until there may be a place, or the listener is retired.
-    async fn wait_for_room(&self, listener: &OwnedFd, retired: &CancellationToken) {
+    async fn wait_for_room(&self, listener: &OwnedFd, retired: &Retirement) {
         let room = self.door.room();
         // A place that became free before the waiting began told nobody.
         if let Reserved::Full = self.door.reserve() {
@@ -191,7 +219,7 @@ impl Acceptor {
                 () = room => {}
                 // Somebody may have been idle for long enough by then.
                 () = tokio::time::sleep(RECLAIM_EVERY) => {}
-                () = retired.cancelled() => {}
+                () = retired.told.cancelled() => {}
             }
         }
     }

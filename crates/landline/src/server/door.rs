@@ -52,11 +52,7 @@ impl Door {
     /// Takes a place for the next caller before it is accepted, if that is how callers are let in.
     pub(crate) fn reserve(&self) -> Reserved {
         match self.listener.policy.excess {
-            // Whoever called before the listener closes is taken or told.
-            Excess::Wait if !self.host.local().is_draining() => match self.admission.reserve() {
-                Some(place) => Reserved::Place(place),
-                None => Reserved::Full,
-            },
+            Excess::Wait => self.admission.reserve().map_or(Reserved::Full, Reserved::Place),
             _ => Reserved::Unasked,
         }
     }

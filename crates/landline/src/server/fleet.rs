@@ -109,7 +109,7 @@ impl Fleet {
         Error::io(Kind::Serve, "cannot go on serving", cause)
     }
 
-    /// Says that it is not ready, stops accepting, lets connections end at their next message boundary, cuts
+    /// Says that it is not ready, closes the listeners, lets connections end at their next message boundary, cuts
     /// what is left at the deadline or when `hurry` completes, and reports.
     pub(crate) async fn drain(mut self, hurry: impl Future<Output = ()>) -> DrainReport {
         let config = self.plan().map(|plan| plan.config.clone()).unwrap_or_default();
@@ -123,6 +123,10 @@ impl Fleet {
         if is_cut {
             self.end_by_cut(CloseReason::Cut).await;
             return self.report(started);
+        }
+        // Nobody is asked to end before nobody can come in their place.
+        if let Some(closed) = self.plan().map(|plan| Arc::new(plan.closed())) {
+            self.follow(closed).await;
         }
         self.stage.send_replace(Stage::Draining);
         tokio::select! {

@@ -49,6 +49,16 @@ impl Plan {
         Ok(Self { config, listeners, admission: Arc::new(admission), accepting: TaskTracker::new() })
     }
 
+    /// The same without listeners: whoever is there stays, nobody comes.
+    pub(crate) fn closed(&self) -> Self {
+        Self {
+            config: self.config.clone(),
+            listeners: Vec::new(),
+            admission: Arc::clone(&self.admission),
+            accepting: TaskTracker::new(),
+        }
+    }
+
     /// How often connections have to be looked at.
     pub(crate) fn sweep_interval(&self) -> Duration {
         let limits = self.listeners.iter().filter_map(|listener| limits::shortest(&listener.policy));

@@ -8,12 +8,12 @@ use std::sync::mpsc::SyncSender;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::accept::Acceptor;
+use super::accept::{Acceptor, Retirement};
 use super::crew::{Crew, Errand};
 use super::door::Door;
 use super::host::Host;
+use super::listener::Listener;
 use super::local::{Local, Share};
 use super::plan::Plan;
 use crate::close::CloseReason;
@@ -89,35 +89,38 @@ impl Thread {
 struct Doors {
     host: Rc<Host>,
     accepting: JoinSet<io::Result<()>>,
-    /// Ends the accept loops of the plan before the next.
-    retired: CancellationToken,
+    /// How to end each of those that go by the plan.
+    open: Vec<(Arc<Listener>, Retirement)>,
 }
 
 impl Doors {
     fn new(host: Rc<Host>) -> Self {
-        let retired = host.local().drain.child_token();
-        Self { host, accepting: JoinSet::new(), retired }
+        Self { host, accepting: JoinSet::new(), open: Vec::new() }
     }
 
     /// Accepts by a plan from now on, and no longer by the one before it. A listener that can't be had is an
     /// error, or, if `patient`, is tried again until it can.
     fn open(&mut self, plan: &Plan, patient: bool) -> io::Result<()> {
         self.host.local().adopt(plan);
-        let before = std::mem::replace(&mut self.retired, self.host.local().drain.child_token());
+        let before = std::mem::take(&mut self.open);
         for listener in &plan.listeners {
             let acceptor = Acceptor::new(Door::new(&self.host, listener, &plan.admission));
             let registered = match acceptor.register() {
                 Err(error) if !patient => return Err(error),
                 registered => registered.ok(),
             };
-            let (accepting, retired) = (plan.accepting.token(), self.retired.clone());
+            let retirement = Retirement::new(&self.host.local().drain);
+            let (accepting, retired) = (plan.accepting.token(), retirement.clone());
             self.accepting.spawn_local(async move {
                 let ended = acceptor.run(registered, &retired).await;
                 drop(accepting);
                 ended
             });
+            self.open.push((Arc::clone(listener), retirement));
         }
-        before.cancel();
+        for (listener, retirement) in before {
+            retirement.retire(plan.has(&listener));
+        }
         Ok(())
     }
 
