@@ -192,6 +192,8 @@ pub(crate) enum CtlCommand {
     },
     /// Stop in order, as SIGTERM would
     Drain,
+    /// Read the configuration anew, as SIGHUP would; if it is wrong, say why, and all stays as it was
+    Reload,
 }
 
 /// What connections can be ordered by.

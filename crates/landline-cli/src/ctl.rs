@@ -33,6 +33,7 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         CtlCommand::Show { id } => print(&pretty(&client::get(&socket, &format!("/connections/{id}"))?)),
         CtlCommand::Close { id } => client::post(&socket, &format!("/connections/{id}/close")),
         CtlCommand::Drain => client::post(&socket, "/drain"),
+        CtlCommand::Reload => client::post(&socket, "/reload"),
     }
 }
 
@@ -55,15 +56,15 @@ fn find() -> Result<PathBuf, Failure> {
 fn describe(status: &Value) -> Result<String, Failure> {
     let status: Status = serde_json::from_value(status.clone())
         .map_err(|error| Failure::new(Exit::Other, format!("cannot read the status: {error}")))?;
-    Ok(format!(
-        "landline {} (pid {}) on {}\nup {} - {} of {} connections",
-        status.version,
-        status.pid,
-        status.addresses.join(", "),
-        humantime::format_duration(Duration::from_secs(status.uptime_ms / 1000)),
-        status.open,
-        status.max_connections
-    ))
+    let uptime = humantime::format_duration(Duration::from_secs(status.uptime_ms / 1000));
+    let program = format!("landline {} (pid {})", status.version, status.pid);
+    let open = status.open;
+    if status.addresses.is_empty() {
+        return Ok(format!("{program} takes no callers\nup {uptime} - {open} still open"));
+    }
+    let addresses = status.addresses.join(", ");
+    let max = status.max_connections;
+    Ok(format!("{program} on {addresses}\nup {uptime} - {open} of {max} connections"))
 }
 
 fn order(connections: &mut [Value], sort: SortKey) {

@@ -1,15 +1,16 @@
 //! How the program ends: its exit codes, and the one form of its error messages.
 
-use std::fmt::Display;
-use std::io::Write;
+use std::fmt::{Display, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anstyle::{AnsiColor, Style};
 use landline::error::Error;
+use serde::Serialize;
 
 /// How long the last words have to be read.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -41,17 +42,24 @@ pub(crate) struct Failure {
     exit: Exit,
     text: String,
     hint: Option<String>,
+    in_json: bool,
 }
 
 impl Failure {
     /// `text` names the operation, the object and the cause, without a full stop.
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into(), hint: None }
+        Self { exit, text: text.into(), hint: None, in_json: false }
     }
 
     /// Adds what the person may do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Has it said as a line of a log in JSON, if that is what stderr is.
+    pub(crate) fn in_json(mut self, in_json: bool) -> Self {
+        self.in_json = in_json;
         self
     }
 
@@ -100,12 +108,42 @@ impl Failure {
 
     fn say(&self) {
         let mut stderr = anstream::stderr().lock();
+        if self.in_json {
+            let _ = writeln!(stderr, "{}", json_line(&self.text, self.hint.as_deref()));
+            return;
+        }
         // With stderr gone there is nobody to tell; the exit code still does.
         let _ = writeln!(stderr, "landline: {}: {}", paint(AnsiColor::Red, "error"), self.text);
         if let Some(hint) = &self.hint {
             let _ = writeln!(stderr, "  {}: {hint}", paint(AnsiColor::Cyan, "hint"));
         }
     }
+}
+
+/// What went wrong as one line of a log in JSON, which is ASCII.
+pub(crate) fn json_line(error: &str, hint: Option<&str>) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        time: String,
+        event: &'static str,
+        error: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hint: Option<&'a str>,
+    }
+    let time = humantime::format_rfc3339_millis(SystemTime::now()).to_string();
+    let line = serde_json::to_string(&Line { time, event: "error", error, hint }).unwrap_or_default();
+    let mut ascii = String::with_capacity(line.len());
+    for letter in line.chars() {
+        if letter.is_ascii() && letter != '\x7f' {
+            ascii.push(letter);
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                // Writing to a string can't fail.
+                let _ = write!(ascii, "\\u{unit:04x}");
+            }
+        }
+    }
+    ascii
 }
 
 fn paint(color: AnsiColor, word: &str) -> impl Display {
@@ -125,5 +163,20 @@ impl From<Error> for Failure {
             _ => Exit::Other,
         };
         Self::new(exit, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_in_json_is_one_line_of_ascii_that_reads_as_what_was_said() {
+        let line = json_line("a \"name\"\n\u{7f}\u{1f980}", Some("h\u{f6}r zu"));
+        assert!(line.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{line}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&read["event"], &read["hint"]), (&"error".into(), &"h\u{f6}r zu".into()));
+        assert_eq!(read["error"], "a \"name\"\n\u{7f}\u{1f980}");
+        assert!(!json_line("no", None).contains("hint"));
     }
 }

@@ -9,6 +9,7 @@ mod exit;
 mod serve;
 mod settings;
 mod setup;
+mod side_door;
 mod terminal;
 mod units;
 

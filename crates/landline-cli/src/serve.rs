@@ -13,15 +13,17 @@ use std::time::Duration;
 
 use landline::error::Error;
 use landline::event::Metrics;
-use landline::{DrainReport, Running, Server};
+use landline::{DrainReport, Server};
 
 use crate::args::ServeArgs;
 use crate::config::in_one_line;
-use crate::control::{Control, place};
+use crate::control::{self, place};
 use crate::exit::{Exit, Failure};
 use crate::settings::{ExcessName, LogFormat, ServiceName};
 use crate::setup::{Listener, Setup};
+use crate::side_door::SideDoor;
 use console::Console;
+use http::Telling;
 
 /// How long the last log lines have to be read.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
@@ -30,8 +32,17 @@ const LOG_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
     let setup = Setup::new(args)?;
     match &args.config {
-        Some(path) if args.check_config => say_in_order(path, &setup),
-        _ => serve(&setup, args),
+        Some(path) if args.check_config => {
+            let server = &setup.server;
+            let http =
+                server.http.as_ref().map(|http| Telling::check(http, server.http_token_file.as_deref()));
+            http.transpose()?;
+            say_in_order(path, &setup)
+        }
+        _ => {
+            let is_json = setup.server.log_format == Some(LogFormat::Json);
+            serve(&setup, args).map_err(|failure| failure.in_json(is_json))
+        }
     }
 }
 
@@ -49,10 +60,8 @@ fn say_in_order(path: &Path, setup: &Setup) -> Result<(), Failure> {
 
 fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
     let mut listening = build::listen(setup, |address| Server::bind(address))?;
-    let http = setup
-        .server
-        .http
-        .map(|address| Server::bind(address).map_err(|error| build::cannot_listen(error, &address.into())));
+    let token_file = setup.server.http_token_file.as_deref();
+    let http = setup.server.http.as_ref().map(|address| Telling::bind(address, token_file));
     let http = http.transpose()?;
     let introduction = introduction(args, setup, &listening, http.as_ref());
     let format = setup.server.log_format.unwrap_or(LogFormat::Text);
@@ -61,7 +70,7 @@ fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
         Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
     })?;
     let first = listening.remove(0);
-    let _control = control(setup.server.control.as_deref(), &first)?;
+    let control = control(setup.server.control.as_deref(), &first, &console)?;
     let (first, http) = match http {
         Some(http) => tell_over_http(first, http, &console).map(|(first, http)| (first, Some(http)))?,
         None => (first.events(Arc::clone(&console)), None),
@@ -75,7 +84,7 @@ fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
         serving.run()
     };
     // It has answered up to here, so that whoever asked could see the drain.
-    drop(http);
+    drop((http, control));
     if let Ok(report) = &done {
         console.report(report);
     }
@@ -83,39 +92,46 @@ fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
     done.map_err(|error| cannot_serve(error, setup)).and_then(|report| judge(&report))
 }
 
-/// The control socket, unless none is wanted. A place that was named has to be had; where the system has none for such
-/// things, the server does without.
-fn control(path: Option<&Path>, server: &Server) -> Result<Option<Control>, Failure> {
-    let start = |path| {
-        let addresses = server.local_addrs().iter().map(ToString::to_string).collect();
-        Control::start(path, server.monitor(), addresses)
+/// The control socket, unless none is wanted. A place that was named has to be had; where the system has none
+/// for such things, the server does without.
+fn control(
+    path: Option<&Path>,
+    server: &Server,
+    console: &Arc<Console>,
+) -> Result<Option<SideDoor>, Failure> {
+    let start = |path: &Path| {
+        control::start(path, server.monitor(), broke(console, "the control socket")).map_err(|failure| {
+            failure.hint(
+                "the control socket needs a folder that exists and is yours; '--control none' does without",
+            )
+        })
     };
     match path {
         Some(path) if path.as_os_str() == "none" => Ok(None),
-        Some(path) => start(path.to_owned()).map(Some).map_err(|error| {
-            let cause = landline::error::describe(&error);
-            Failure::new(Exit::Listen, format!("cannot make the control socket {}: {cause}", path.display()))
-                .hint("its folder must exist and be yours; '--control none' does without")
-        }),
-        None => Ok(place::new(server.local_addr().port()).and_then(start).ok()),
+        Some(path) => start(path).map(Some),
+        None => Ok(place::new(server.local_addr().port()).ok().and_then(|path| start(&path).ok())),
     }
 }
 
 /// Has a server counted, and its numbers told over HTTP for as long as what is returned with it lives.
 fn tell_over_http(
     server: Server,
-    http: Server,
+    http: Telling,
     console: &Arc<Console>,
-) -> Result<(Server, Running), Failure> {
+) -> Result<(Server, SideDoor), Failure> {
     let log = Arc::clone(console);
     let metrics = Arc::new(Metrics::new().log_lines_dropped(move || log.dropped()));
-    let running = http::start(http, Arc::clone(&metrics)).map_err(|error| {
-        let hint = "leave out --http, or raise the limit with 'ulimit -n'";
-        let hint = error.is_config().then(|| hint.to_owned());
-        with_hint(Failure::from(error), hint)
-    })?;
+    let door = http
+        .start(Arc::clone(&metrics), broke(console, "HTTP"))
+        .map_err(|failure| failure.hint("leave out --http, or raise the limit with 'ulimit -n'"))?;
     // Counted first: what the log says can then be seen in the numbers.
-    Ok((server.events((metrics, Arc::clone(console))), running))
+    Ok((server.events((metrics, Arc::clone(console))), door))
+}
+
+/// Says that one of the ways to ask about the server is no more.
+fn broke(console: &Arc<Console>, what: &'static str) -> impl FnOnce(&Error) + Send + 'static {
+    let console = Arc::clone(console);
+    move |error| console.complain(&format!("{what} broke, and the service goes on without: {error}"))
 }
 
 /// The lines that greet whoever started the server, with a place for what only the running server knows.
@@ -123,7 +139,7 @@ fn introduction(
     args: &ServeArgs,
     setup: &Setup,
     listening: &[Server],
-    http: Option<&Server>,
+    http: Option<&Telling>,
 ) -> console::Introduction {
     let ports: Vec<u16> =
         listening.iter().map(|server| server.local_addr().port()).filter(|port| *port != 0).collect();

@@ -2,15 +2,14 @@
 
 mod key;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
 use clap::{Args, Command, ValueEnum};
-use landline::Network;
 use landline::frame::Framing;
+use landline::{Address, Network};
 use serde::Deserialize;
 
 use crate::units::{self, Limit};
@@ -63,10 +62,15 @@ pub(crate) struct ServerSettings {
     #[serde(deserialize_with = "key::path")]
     pub(crate) control: Option<PathBuf>,
 
-    /// Tell metrics and health over HTTP, at /metrics, /healthz and /readyz: PORT or a loopback address
-    #[arg(long, value_name = "ADDR", value_parser = units::loopback)]
-    #[serde(deserialize_with = "key::loopback")]
-    pub(crate) http: Option<SocketAddr>,
+    /// Tell metrics and health over HTTP, at /metrics, /healthz and /readyz: PORT, or with a token any ADDR
+    #[arg(long, value_name = "ADDR", value_parser = units::http)]
+    #[serde(deserialize_with = "key::http")]
+    pub(crate) http: Option<Address>,
+
+    /// A file with the token, of 16 characters or more, that whoever wants the metrics has to show
+    #[arg(long, value_name = "PATH")]
+    #[serde(deserialize_with = "key::path")]
+    pub(crate) http_token_file: Option<PathBuf>,
 
     /// How events are written to stderr [default: text]
     #[arg(long, value_name = "FORMAT")]
@@ -199,6 +203,7 @@ impl ServerSettings {
             drain_delay: self.drain_delay.or(others.drain_delay),
             control: self.control.or(others.control),
             http: self.http.or(others.http),
+            http_token_file: self.http_token_file.or(others.http_token_file),
             log_format: self.log_format.or(others.log_format),
         }
     }

@@ -6,7 +6,7 @@ use landline::Address;
 
 use crate::args::ServeArgs;
 use crate::config::{self, Config, ConfiguredListener, Fault};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::settings::{ExcessName, ListenerSettings, ServerSettings};
 
 /// What `serve` is to do.
@@ -27,13 +27,18 @@ pub(crate) struct Listener {
 impl Setup {
     /// What the flags say, and the file if there is one.
     pub(crate) fn new(args: &ServeArgs) -> Result<Self, Failure> {
-        match &args.config {
-            Some(path) => Self::with_file(path, args),
-            None => Ok(Self {
+        let setup = match &args.config {
+            Some(path) => Self::with_file(path, args)?,
+            None => Self {
                 server: args.server.clone(),
                 listeners: vec![Listener { address: args.address.clone(), settings: args.listener.clone() }],
-            }),
+            },
+        };
+        if setup.server.http_token_file.is_some() && setup.server.http.is_none() {
+            let text = "a token for HTTP has no meaning where nothing is told over HTTP";
+            return Err(Failure::new(Exit::Usage, text).hint("say with --http where to tell it"));
         }
+        Ok(setup)
     }
 
     fn with_file(path: &Path, args: &ServeArgs) -> Result<Self, Failure> {

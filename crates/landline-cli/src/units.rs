@@ -188,17 +188,22 @@ fn number_of(
     }
 }
 
-/// `9100`, `127.0.0.1:9100`, `[::1]:9100`, `localhost:9100`: an address that only this machine reaches.
-pub(crate) fn loopback(text: &str) -> Result<SocketAddr, String> {
-    const OTHERS: &str = "only a loopback address will do: for other machines to ask would take a token, \
-                          and that is not there yet";
+/// `9100`, `:9100`, `10.0.0.1:9100`: where HTTP can be told. `localhost` is one address, so that it has one
+/// port.
+pub(crate) fn http(text: &str) -> Result<Address, String> {
     let address: Address = text.parse().map_err(|error: landline::Error| error.to_string())?;
-    let ip = match address.host() {
-        Some("localhost") => Some(IpAddr::from(Ipv4Addr::LOCALHOST)),
-        Some(host) => host.parse().ok().filter(IpAddr::is_loopback),
-        None => None,
-    };
-    ip.map(|ip| SocketAddr::from((ip, address.port()))).ok_or_else(|| OTHERS.to_owned())
+    if address.path().is_some() || address.descriptor().is_some() {
+        return Err("HTTP is told at PORT, :PORT, HOST:PORT or [IPV6]:PORT".to_owned());
+    }
+    if address.host() == Some("localhost") {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())).into());
+    }
+    Ok(address)
+}
+
+/// Whether only this machine can reach an address. Of names nobody knows before they are resolved.
+pub(crate) fn is_loopback(address: &Address) -> bool {
+    address.host().and_then(|host| host.parse().ok()).is_some_and(|ip: IpAddr| ip.is_loopback())
 }
 
 /// Digits, then a unit. No fractions: `1.5MiB` is `1536KiB`.
@@ -280,12 +285,16 @@ mod tests {
 
     #[test]
     fn only_addresses_that_no_other_machine_reaches_are_loopback() {
-        assert_eq!(loopback("9100"), Ok(SocketAddr::from(([127, 0, 0, 1], 9100))));
-        assert_eq!(loopback("localhost:0"), Ok(SocketAddr::from(([127, 0, 0, 1], 0))));
-        assert_eq!(loopback("[::1]:9100").map(|address| address.to_string()), Ok("[::1]:9100".to_owned()));
-        for wrong in [":9100", "0.0.0.0:9100", "[::]:9100", "10.0.0.1:9100", "example.com:9100"] {
-            assert!(loopback(wrong).unwrap_err().contains("a token"), "{wrong}");
+        assert_eq!(http("9100").unwrap().to_string(), "127.0.0.1:9100");
+        assert_eq!(http("localhost:0").unwrap().to_string(), "127.0.0.1:0");
+        for local in ["9100", "127.1.2.3:80", "[::1]:9100", "localhost:9100"] {
+            assert!(is_loopback(&http(local).unwrap()), "{local}");
         }
-        assert!(loopback("127.0.0.1").is_err());
+        for open in [":9100", "0.0.0.0:9100", "[::]:9100", "10.0.0.1:9100", "example.com:9100"] {
+            assert!(!is_loopback(&http(open).unwrap()), "{open}");
+        }
+        for wrong in ["127.0.0.1", "unix:/run/http.sock", "fd:3"] {
+            assert!(http(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -93,7 +93,7 @@ fn a_value_that_will_not_do_is_told_what_would() {
         ("framing = []", 1, "framing can't be []: a list won't do: a framing is one of raw, line, length"),
         ("allow = ['10.0.0.0/8',\n'10.0.0/8']", 2, "allow: cannot read the network '10.0.0/8'"),
         ("allow = true", 1, "allow can't be true: "),
-        ("http = ':9100'", 1, "http can't be ':9100': only a loopback address"),
+        ("http = 'unix:/x'", 1, "http can't be 'unix:/x': HTTP is told at PORT"),
         ("unix_mode = 0o660", 1, "a number without quotes won't do: a mode is three octal digits"),
         ("unix_owner = 'nosuch-user'", 1, "no user is called 'nosuch-user'"),
         ("keepalive_idle = '500ms'", 1, "whole seconds"),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
-use hyper::{Method, Request};
+use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 
@@ -43,10 +43,11 @@ fn request(socket: &Path, method: Method, path: &str) -> Result<Bytes, Failure> 
     }
     let trouble =
         serde_json::from_slice(&body).map_or_else(|_| status.to_string(), |Trouble { error }| error);
-    Err(Failure::new(Exit::Other, trouble))
+    let exit = if status == StatusCode::UNPROCESSABLE_ENTITY { Exit::Usage } else { Exit::Other };
+    Err(Failure::new(exit, trouble))
 }
 
-async fn exchange(socket: &Path, method: Method, path: &str) -> io::Result<(hyper::StatusCode, Bytes)> {
+async fn exchange(socket: &Path, method: Method, path: &str) -> io::Result<(StatusCode, Bytes)> {
     let stream = tokio::net::UnixStream::connect(socket).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;

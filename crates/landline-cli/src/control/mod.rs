@@ -1,27 +1,33 @@
-//! The control socket: HTTP and JSON over a Unix socket that only its owner can open.
+//! The control socket: HTTP and JSON over a Unix socket that only its owner can open. GET changes nothing;
+//! what changes something is a POST.
 
 pub(crate) mod client;
 pub(crate) mod place;
 
-use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path as FilePath, PathBuf};
-use std::{fs, process, thread};
+use std::path::Path as FilePath;
+use std::process;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use landline::{CloseError, Monitor};
+use hyper_util::service::TowerToHyperService;
+use landline::{CloseError, Error, ListenAddr, Monitor, Server};
 use serde::{Deserialize, Serialize};
+
+use crate::exit::{Exit, Failure};
+use crate::side_door::SideDoor;
+
+/// Connections at a time; others wait. As in `serve/http.rs`, descriptors are few.
+const PLACES: usize = 6;
 
 /// What `GET /status` tells.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Status {
     pub(crate) pid: u32,
     pub(crate) version: String,
+    /// Where it takes callers; nowhere before it runs and in a drain.
     pub(crate) addresses: Vec<String>,
     pub(crate) uptime_ms: u64,
     pub(crate) open: usize,
@@ -34,106 +40,130 @@ pub(crate) struct Trouble {
     pub(crate) error: String,
 }
 
-/// A control socket that answers; dropping it takes its file away.
-#[derive(Debug)]
-pub(crate) struct Control {
-    path: PathBuf,
-}
-
-#[derive(Clone)]
-struct Surface {
+/// Answers at `path` about a server, until what it returns is dropped; then the file is gone too. `broke` is
+/// told why if it can't go on.
+pub(crate) fn start(
+    path: &FilePath,
     monitor: Monitor,
-    addresses: Vec<String>,
+    broke: impl FnOnce(&Error) + Send + 'static,
+) -> Result<SideDoor, Failure> {
+    let Some(words) = path.to_str() else {
+        let path = path.display();
+        return Err(Failure::new(Exit::Usage, format!("the path of a control socket is not UTF-8: {path}")));
+    };
+    let server = Server::bind(format!("unix:{words}"))?.unix_mode(0o600);
+    SideDoor::open(server, PLACES, TowerToHyperService::new(router(monitor)), broke)
 }
 
-impl Control {
-    /// Answers at `path`, on a thread of its own, about a server with these addresses.
-    pub(crate) fn start(path: PathBuf, monitor: Monitor, addresses: Vec<String>) -> io::Result<Self> {
-        let listener = bind(&path)?;
-        let control = Self { path };
-        listener.set_nonblocking(true)?;
-        let router = router(Surface { monitor, addresses });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::Builder::new().name("landline-ctl".into()).spawn(move || {
-            runtime.block_on(async {
-                let listener = tokio::net::UnixListener::from_std(listener)?;
-                axum::serve(listener, router).await
-            })
-        })?;
-        Ok(control)
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        // It may be gone already, with its folder.
-        let _ = fs::remove_file(&self.path);
-    }
-}
-
-/// Listens at a path that only its owner can open. A stale socket file is replaced, a live one is not.
-fn bind(path: &FilePath) -> io::Result<UnixListener> {
-    if let Err(error) = UnixStream::connect(path) {
-        if error.kind() == io::ErrorKind::ConnectionRefused {
-            fs::remove_file(path)?;
-        }
-    } else {
-        return Err(rustix::io::Errno::ADDRINUSE.into());
-    }
-    // Until its mode is set nobody else may reach it either: the folder may be open to all.
-    let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o177));
-    let listener = UnixListener::bind(path);
-    rustix::process::umask(before);
-    let listener = listener?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
-    Ok(listener)
-}
-
-fn router(surface: Surface) -> Router {
+fn router(monitor: Monitor) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/connections", get(list))
         .route("/connections/{id}", get(show))
         .route("/connections/{id}/close", post(close))
         .route("/drain", post(drain))
-        .with_state(surface)
+        .route("/reload", post(reload))
+        .with_state(monitor)
 }
 
-async fn status(State(surface): State<Surface>) -> Json<Status> {
+async fn status(State(monitor): State<Monitor>) -> Json<Status> {
     Json(Status {
         pid: process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        addresses: surface.addresses,
-        uptime_ms: u64::try_from(surface.monitor.uptime().as_millis()).unwrap_or(u64::MAX),
-        open: surface.monitor.open(),
-        max_connections: surface.monitor.max_connections(),
+        addresses: monitor.addresses().iter().map(ListenAddr::to_string).collect(),
+        uptime_ms: u64::try_from(monitor.uptime().as_millis()).unwrap_or(u64::MAX),
+        open: monitor.open(),
+        max_connections: monitor.max_connections(),
     })
 }
 
-async fn list(State(surface): State<Surface>) -> Response {
-    Json(surface.monitor.connections()).into_response()
+async fn list(State(monitor): State<Monitor>) -> Response {
+    Json(monitor.connections()).into_response()
 }
 
-async fn show(State(surface): State<Surface>, Path(id): Path<u64>) -> Response {
-    match surface.monitor.connection(id) {
+async fn show(State(monitor): State<Monitor>, Path(id): Path<u64>) -> Response {
+    match monitor.connection(id) {
         Some(connection) => Json(connection).into_response(),
-        None => trouble(StatusCode::NOT_FOUND, CloseError::Unknown),
+        None => trouble(StatusCode::NOT_FOUND, &CloseError::Unknown),
     }
 }
 
-async fn close(State(surface): State<Surface>, Path(id): Path<u64>) -> Response {
-    match surface.monitor.close(id) {
+async fn close(State(monitor): State<Monitor>, Path(id): Path<u64>) -> Response {
+    match monitor.close(id) {
         Ok(()) => StatusCode::ACCEPTED.into_response(),
-        Err(CloseError::Unknown) => trouble(StatusCode::NOT_FOUND, CloseError::Unknown),
-        Err(error) => trouble(StatusCode::SERVICE_UNAVAILABLE, error),
+        Err(CloseError::Unknown) => trouble(StatusCode::NOT_FOUND, &CloseError::Unknown),
+        Err(error) => trouble(StatusCode::SERVICE_UNAVAILABLE, &error),
     }
 }
 
-async fn drain(State(surface): State<Surface>) -> StatusCode {
-    surface.monitor.drain();
+async fn drain(State(monitor): State<Monitor>) -> StatusCode {
+    monitor.drain();
     StatusCode::ACCEPTED
 }
 
-fn trouble(status: StatusCode, error: CloseError) -> Response {
+async fn reload(State(monitor): State<Monitor>) -> Response {
+    match monitor.reload().await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => trouble(StatusCode::UNPROCESSABLE_ENTITY, &error),
+    }
+}
+
+fn trouble(status: StatusCode, error: &dyn std::error::Error) -> Response {
     (status, Json(Trouble { error: error.to_string() })).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{SyncSender, sync_channel};
+    use std::thread;
+    use std::time::Duration;
+
+    use landline::{Echo, Event, Framing, Serving, Subscriber, framed};
+
+    use super::*;
+
+    #[test]
+    fn a_reload_changes_what_the_status_tells_and_one_that_fails_says_why() {
+        let path = std::env::temp_dir().join(format!("landline-reload-{}.sock", process::id()));
+        let (told, telling) = sync_channel(1);
+        let running = thread::spawn(move || server(told).run().unwrap());
+        let monitor = telling.recv_timeout(Duration::from_secs(30)).unwrap();
+        let door = start(&path, monitor.clone(), |_| panic!("it broke")).unwrap();
+        let status = || client::get::<Status>(&path, "/status").unwrap();
+        let before = status();
+        client::post(&path, "/reload").unwrap();
+        let after = status();
+        assert_eq!((before.addresses.len(), after.addresses.len(), after.max_connections), (1, 2, 3));
+        assert_eq!(before.addresses[0], after.addresses[0]);
+        let failure = client::post(&path, "/reload").unwrap_err();
+        assert!(failure.text().contains("the file is gone"), "{failure:?}");
+        monitor.drain();
+        assert!(running.join().unwrap().cut.is_empty());
+        assert!(status().addresses.is_empty());
+        drop(door);
+        assert!(!path.exists());
+    }
+
+    struct Up(SyncSender<Monitor>, Monitor);
+
+    impl Subscriber for Up {
+        fn event(&self, event: &Event) {
+            if let Event::Started { .. } = event {
+                self.0.send(self.1.clone()).unwrap();
+            }
+        }
+    }
+
+    /// A server that can be reloaded once; its monitor is told when it is up.
+    fn server(up: SyncSender<Monitor>) -> Serving {
+        let echo = || framed(Framing::Raw, Echo);
+        let server = Server::bind("127.0.0.1:0").unwrap();
+        let monitor = server.monitor();
+        let mut second = Some("127.0.0.2:0");
+        server.events(Up(up, monitor)).serve(echo()).on_reload(move |monitor| {
+            let second = second.take().ok_or("the file is gone")?;
+            let first = monitor.bind("127.0.0.1:0")?.max_connections(3).serve(echo());
+            Ok(first.and(monitor.bind(second)?.serve(echo())))
+        })
+    }
 }

@@ -42,6 +42,7 @@ pub(super) fn anew(args: &ServeArgs, before: &ServerSettings, monitor: &Monitor)
     let fixed = [
         ("control", setup.server.control != before.control),
         ("http", setup.server.http != before.http),
+        ("http_token_file", setup.server.http_token_file != before.http_token_file),
         ("log_format", setup.server.log_format != before.log_format),
     ];
     if let Some((name, _)) = fixed.iter().find(|(_, changed)| *changed) {

@@ -9,6 +9,7 @@ use landline::{CloseReason, DrainReport, Event, ListenAddr, Subscriber};
 
 use super::is_watched;
 use crate::args::ServeArgs;
+use crate::exit::json_line;
 use crate::settings::LogFormat as FormatName;
 use crate::terminal;
 
@@ -64,6 +65,12 @@ impl Console {
                 self.log.say(format!("  cut: #{} {}", cut.id, cut.peer));
             }
         }
+    }
+
+    /// Says that something beside the service broke.
+    pub(super) fn complain(&self, error: &str) {
+        let line = if self.for_people { format!("landline: error: {error}") } else { json_line(error, None) };
+        self.log.say(line);
     }
 
     /// How many lines nobody read in time.

@@ -1,78 +1,100 @@
-//! What a server tells about itself over HTTP, to this machine only: its numbers, whether it lives, whether
-//! it takes callers.
+//! What a server tells about itself over HTTP: its numbers, whether it lives, whether it takes callers.
+
+mod guard;
 
 use std::convert::Infallible;
-use std::net::IpAddr;
+use std::future::ready;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
-use hyper::http::uri::Authority;
-use hyper::server::conn::http1;
+use hyper::body::Incoming;
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE,
+};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use landline::address::Address;
 use landline::event::{Metrics, ServerState};
-use landline::{Connection, Error, Excess, Outcome, Running, Server};
+use landline::{Error, Server};
 
-/// Connections at a time; others wait. They fit into the descriptors that a server keeps free.
-const CONNECTIONS: usize = 32;
-/// How long a request may take to come.
-const REQUEST_TIME: Duration = Duration::from_secs(5);
-/// How long a connection may last, whatever it does: a scraper gives up long before.
-const CONNECTION_TIME: Duration = Duration::from_secs(15);
-/// The most that is read of a request, in bytes.
-const REQUEST_MAX: usize = 16 << 10;
+use super::build::cannot_listen;
+use crate::exit::Failure;
+use crate::side_door::SideDoor;
+use guard::{Guard, Verdict};
+
+/// Connections at a time; others wait. With those of the control socket, and with what each of the two servers
+/// holds itself (7), they fit into the descriptors that a server keeps free (48).
+const PLACES: usize = 16;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Answers from now on, until what it returns is dropped.
-pub(super) fn start(server: Server, metrics: Arc<Metrics>) -> Result<Running, Error> {
-    server
-        .threads(1)
-        .max_connections(CONNECTIONS)
-        // The words of a refusal are not HTTP.
-        .excess(Excess::Wait)
-        .max_connection_time(Some(CONNECTION_TIME))
-        .serve(async move |conn: Connection| answer_one(conn, &metrics).await)
-        .start()
+/// Listens where the numbers will be told, and knows to whom.
+pub(super) struct Telling {
+    server: Server,
+    guard: Guard,
 }
 
-async fn answer_one(conn: Connection, metrics: &Metrics) -> Outcome {
-    let service = service_fn(async |request: Request<_>| Ok::<_, Infallible>(answer(&request, metrics)));
-    http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(REQUEST_TIME)
-        .max_buf_size(REQUEST_MAX)
-        .keep_alive(false)
-        .serve_connection(TokioIo::new(conn), service)
-        .await?;
-    Ok(())
-}
-
-fn answer<B>(request: &Request<B>, metrics: &Metrics) -> Response<String> {
-    let page = match request.uri().path() {
-        "/metrics" => numbers,
-        "/healthz" => health,
-        "/readyz" => readiness,
-        _ => return response(StatusCode::NOT_FOUND, TEXT, "not found\n"),
-    };
-    if request.method() != Method::GET {
-        let mut response = response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-        return response;
+impl Telling {
+    /// Whether it could be told there, without listening.
+    pub(super) fn check(address: &Address, token_file: Option<&Path>) -> Result<(), Failure> {
+        Guard::new(address, token_file).map(drop)
     }
-    page(request, metrics)
+
+    pub(super) fn bind(address: &Address, token_file: Option<&Path>) -> Result<Self, Failure> {
+        let guard = Guard::new(address, token_file)?;
+        let server = Server::bind(address).map_err(|error| cannot_listen(error, address))?;
+        Ok(Self { server, guard })
+    }
+
+    pub(super) fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// Answers from now on, until what it returns is dropped. `broke` is told why if it can't go on.
+    pub(super) fn start(
+        self,
+        metrics: Arc<Metrics>,
+        broke: impl FnOnce(&Error) + Send + 'static,
+    ) -> Result<SideDoor, Failure> {
+        let guard = Arc::new(self.guard);
+        let service = service_fn(move |request: Request<Incoming>| {
+            ready(Ok::<_, Infallible>(answer(&request, &metrics, &guard)))
+        });
+        SideDoor::open(self.server, PLACES, service, broke)
+    }
+}
+
+/// The two probes are for everybody and tell nothing else; the numbers are guarded.
+fn answer<B>(request: &Request<B>, metrics: &Metrics, guard: &Guard) -> Response<String> {
+    match request.uri().path() {
+        "/healthz" => only_get(request, || response(StatusCode::OK, TEXT, "ok\n")),
+        "/readyz" => only_get(request, || readiness(metrics)),
+        _ if guard::is_of_another_origin(request) => {
+            response(StatusCode::FORBIDDEN, TEXT, "the Origin is not this server\n")
+        }
+        "/metrics" => only_get(request, || match guard.verdict(request) {
+            Verdict::Tell => numbers(request, metrics),
+            Verdict::WrongHost => response(StatusCode::FORBIDDEN, TEXT, "the Host is not this machine\n"),
+            Verdict::WrongToken => {
+                let response = response(StatusCode::UNAUTHORIZED, TEXT, "this takes the right token\n");
+                with(response, WWW_AUTHENTICATE, "Bearer")
+            }
+        }),
+        _ => response(StatusCode::NOT_FOUND, TEXT, "not found\n"),
+    }
+}
+
+fn only_get<B>(request: &Request<B>, page: impl FnOnce() -> Response<String>) -> Response<String> {
+    if request.method() == Method::GET {
+        return page();
+    }
+    with(response(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET is answered\n"), ALLOW, "GET")
 }
 
 fn numbers<B>(request: &Request<B>, metrics: &Metrics) -> Response<String> {
-    if !is_for_this_machine(request.headers(), request.uri().authority()) {
-        // A page that a browser shows could otherwise have a name of its own stand for this machine, and read
-        // the numbers.
-        return response(StatusCode::FORBIDDEN, TEXT, "the Host is not this machine\n");
-    }
     if accepts_openmetrics(request.headers()) {
         response(StatusCode::OK, OPENMETRICS, metrics.encode())
     } else {
@@ -80,11 +102,7 @@ fn numbers<B>(request: &Request<B>, metrics: &Metrics) -> Response<String> {
     }
 }
 
-fn health<B>(_: &Request<B>, _: &Metrics) -> Response<String> {
-    response(StatusCode::OK, TEXT, "ok\n")
-}
-
-fn readiness<B>(_: &Request<B>, metrics: &Metrics) -> Response<String> {
+fn readiness(metrics: &Metrics) -> Response<String> {
     let unready = StatusCode::SERVICE_UNAVAILABLE;
     match metrics.state() {
         ServerState::Serving => response(StatusCode::OK, TEXT, "ready\n"),
@@ -96,23 +114,12 @@ fn readiness<B>(_: &Request<B>, metrics: &Metrics) -> Response<String> {
 fn response(status: StatusCode, content: &'static str, body: impl Into<String>) -> Response<String> {
     let mut response = Response::new(body.into());
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    with(with(response, CONTENT_TYPE, content), CACHE_CONTROL, "no-store")
+}
+
+fn with(mut response: Response<String>, name: HeaderName, value: &'static str) -> Response<String> {
+    response.headers_mut().insert(name, HeaderValue::from_static(value));
     response
-}
-
-/// Whether a request names this machine wherever it names one.
-fn is_for_this_machine(headers: &HeaderMap, target: Option<&Authority>) -> bool {
-    let mut hosts = headers.get_all(HOST).iter();
-    let are_local = hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_local(&host)));
-    are_local && target.is_none_or(is_local)
-}
-
-fn is_local(authority: &Authority) -> bool {
-    let host = authority.host();
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    host.eq_ignore_ascii_case("localhost")
-        || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 /// Whether `OpenMetrics` is among the formats that a request accepts by name.
@@ -139,23 +146,6 @@ mod tests {
         headers.iter().fold(request, add).body(()).unwrap()
     }
 
-    fn status(target: &str, headers: &[(&'static str, &str)]) -> u16 {
-        answer(&request(target, headers), &Metrics::new()).status().as_u16()
-    }
-
-    #[test]
-    fn the_numbers_are_for_this_machine_by_whatever_name_it_has() {
-        for host in ["localhost", "LocalHost:9100", "127.0.0.1", "127.1.2.3:80", "[::1]", "[::1]:9100"] {
-            assert_eq!(status("/metrics", &[("host", host)]), 200, "{host}");
-        }
-        for host in ["example.com", "localhost.example.com", "10.0.0.1", "127.0.0.1.example.com", "", "a b"] {
-            assert_eq!(status("/metrics", &[("host", host)]), 403, "{host}");
-        }
-        assert_eq!(status("/metrics", &[]), 200);
-        assert_eq!(status("/metrics", &[("host", "localhost"), ("host", "example.com")]), 403);
-        assert_eq!(status("http://example.com/metrics", &[("host", "localhost")]), 403);
-    }
-
     #[test]
     fn openmetrics_goes_to_whoever_accepts_it_by_name() {
         let openmetrics = |accept| accepts_openmetrics(request("/metrics", &[("accept", accept)]).headers());
@@ -171,8 +161,11 @@ mod tests {
     #[test]
     fn whether_it_is_ready_depends_on_the_server_and_whether_it_lives_does_not() {
         let metrics = Metrics::new();
-        let readyz = answer(&request("/readyz", &[]), &metrics);
-        assert_eq!((readyz.status().as_u16(), readyz.body().as_str()), (503, "starting\n"));
-        assert_eq!(status("/healthz", &[("host", "example.com")]), 200);
+        let ask = |path| {
+            let answer = answer(&request(path, &[("host", "example.com")]), &metrics, &Guard::ThisMachine);
+            (answer.status().as_u16(), answer.into_body())
+        };
+        assert_eq!(ask("/readyz"), (503, "starting\n".to_owned()));
+        assert_eq!(ask("/healthz"), (200, "ok\n".to_owned()));
     }
 }

@@ -1,14 +1,13 @@
 //! How the value of a key is read: as the text that its flag takes, by the flag's own parser.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
-use landline::Network;
 use landline::frame::Framing;
+use landline::{Address, Network};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::units::{self, Limit};
@@ -55,8 +54,8 @@ pub(super) fn limit<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Limit>
     read(value, units::limit)
 }
 
-pub(super) fn loopback<'de, D: Deserializer<'de>>(value: D) -> Result<Option<SocketAddr>, D::Error> {
-    read(value, units::loopback)
+pub(super) fn http<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Address>, D::Error> {
+    read(value, units::http)
 }
 
 pub(super) fn owner<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {

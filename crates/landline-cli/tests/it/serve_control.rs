@@ -1,12 +1,14 @@
 //! `landline ctl`, against a server that runs.
 
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 
 use crate::serving::*;
-use crate::support::{code, landline, run, text};
+use crate::support::{GUARD, code, landline, run, text};
 
 /// A folder of this test's own.
 struct Folder(PathBuf);
@@ -134,4 +136,71 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     assert!(text(&output.stderr).contains("address already in use"), "{output:?}");
     folder.tells(&["--control", path, "status"]);
     server.stop().in_order();
+}
+
+#[test]
+fn silent_callers_are_cut_and_whoever_asks_meanwhile_gets_an_answer() {
+    let folder = Folder::new("silent");
+    let server = folder.serve(&[]);
+    let socket = &folder.sockets()[0];
+    // One more than there are places.
+    let mut silent: Vec<UnixStream> = (0..7).map(|_| UnixStream::connect(socket).unwrap()).collect();
+    assert!(folder.tells(&["status"]).contains("0 of"));
+    silent[0].set_read_timeout(Some(GUARD)).unwrap();
+    assert_eq!(silent[0].read(&mut [0]).unwrap(), 0);
+    server.stop().in_order();
+}
+
+#[test]
+fn more_who_ask_at_once_than_there_are_places_all_get_an_answer() {
+    let folder = Folder::new("many");
+    let server = folder.serve(&[]);
+    let socket = &folder.sockets()[0];
+    let mut asking: Vec<UnixStream> = (0..24).map(|_| UnixStream::connect(socket).unwrap()).collect();
+    for stream in &mut asking {
+        stream.set_read_timeout(Some(GUARD)).unwrap();
+        stream.write_all(b"GET /connections HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    }
+    for stream in &mut asking {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("[]"), "{answer}");
+    }
+    server.stop().in_order();
+}
+
+#[test]
+fn a_server_with_nothing_to_read_anew_says_so_and_serves_on() {
+    let folder = Folder::new("reload");
+    let server = folder.serve(&[]);
+    let mut caller = server.call();
+    let said = folder.fails(&["reload"], 2);
+    assert!(said.starts_with("landline: error: cannot reload: "), "{said}");
+    caller.asks("hello");
+    drop(caller);
+    server.stop().in_order();
+}
+
+#[test]
+fn a_draining_server_still_tells_of_itself() {
+    let folder = Folder::new("drain");
+    let mut server = folder.serve(&["--framing", "line", "--drain-timeout", "1h"]);
+    let mut busy = server.call();
+    busy.says("one\nhalf");
+    busy.hears("ONE\n");
+    folder.tells(&["drain"]);
+    server.says("stopping: 1 of 1 still in a message");
+    let status = folder.tells(&["status"]);
+    assert!(status.contains("takes no callers") && status.ends_with("- 1 still open\n"), "{status}");
+    busy.says("\n");
+    busy.hears_out("HALF\n");
+    server.end().in_order();
+}
+
+#[test]
+fn a_control_socket_that_can_not_be_made_is_named_with_what_to_do() {
+    let output = run(landline(["serve", "0", "--control", "/nowhere/ctl.sock"]), Stdio::null());
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), 10, "{said}");
+    assert!(said.contains("unix:/nowhere/ctl.sock") && said.contains("'--control none'"), "{said}");
 }

@@ -1,7 +1,10 @@
 //! What `--http` tells, asked with raw requests.
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use rustix::process::Signal;
@@ -178,19 +181,122 @@ fn whoever_stalls_is_cut_and_others_are_answered_meanwhile() {
 fn more_callers_than_there_are_places_for_are_answered_in_turn() {
     let (server, http) = telling(&[]);
     // One more than there are places.
-    let stalled: Vec<TcpStream> = (0..33).map(|_| connect(http)).collect();
+    let stalled: Vec<TcpStream> = (0..17).map(|_| connect(http)).collect();
     assert_eq!(get(http, "/healthz").0, 200);
     drop(stalled);
     server.stop().in_order();
 }
 
+/// A file with a token; it is taken away again.
+struct TokenFile(PathBuf);
+
+const TOKEN: &str = "correct-horse-battery-staple";
+
+impl TokenFile {
+    fn new(name: &str, text: &str, mode: u32) -> Self {
+        let path = std::env::temp_dir().join(format!("landline-token-{name}-{}", std::process::id()));
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        Self(path)
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for TokenFile {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 #[test]
-fn an_address_that_other_machines_reach_is_a_usage_error() {
+fn other_machines_are_told_the_numbers_for_the_token_and_all_are_told_that_it_lives() {
+    let file = TokenFile::new("open", &format!("{TOKEN}\n"), 0o600);
+    let mut server = serve(&["--http", "0.0.0.0:0", "--http-token-file", file.path()]);
+    let line = server.says("metrics on http://0.0.0.0:");
+    let port = line.rsplit_once(':').unwrap().1.strip_suffix("/metrics").unwrap();
+    let http = SocketAddr::from(([127, 0, 0, 1], port.parse().unwrap()));
+    let ask = |path: &str, more: &str| request(http, &format!("GET {path} HTTP/1.1|Host: example.com{more}"));
+    let refused = ask("/metrics", "");
+    assert_eq!(refused.status, 401);
+    assert!(refused.head.contains("\r\nwww-authenticate: bearer"), "{refused:#?}");
+    assert!(!refused.body.contains("landline"), "{refused:#?}");
+    assert_eq!(ask("/metrics", "|Authorization: Bearer correct-horse-battery").status, 401);
+    let told = ask("/metrics", &format!("|Authorization: Bearer {TOKEN}"));
+    assert_eq!(told.status, 200);
+    shows(&told, &["landline_serving 1"]);
+    assert_eq!((ask("/healthz", "").status, ask("/readyz", "").status), (200, 200));
+    server.stop().in_order();
+}
+
+#[test]
+fn a_token_holds_on_this_machine_too_if_there_is_one() {
+    let file = TokenFile::new("local", TOKEN, 0o400);
+    let (server, http) = telling(&["--http-token-file", file.path()]);
+    assert_eq!(request(http, PLAIN).status, 401);
+    assert_eq!(request(http, &format!("{PLAIN}|Authorization: bearer {TOKEN}")).status, 200);
+    server.stop().in_order();
+}
+
+#[test]
+fn a_page_from_elsewhere_is_refused_all_but_the_probes() {
+    let (server, http) = telling(&[]);
+    let status = |path: &str, origin: &str| {
+        request(http, &format!("GET {path} HTTP/1.1|Host: {http}|Origin: {origin}")).status
+    };
+    for path in ["/metrics", "/nothing"] {
+        assert_eq!((status(path, "http://example.com"), status(path, "null")), (403, 403));
+    }
+    assert_eq!(status("/metrics", &format!("http://{http}")), 200);
+    for probe in ["/healthz", "/readyz"] {
+        assert_eq!(status(probe, "http://example.com"), 200);
+    }
+    server.stop().in_order();
+}
+
+#[test]
+fn unknown_methods_and_heads_without_end_are_refused_and_others_are_answered() {
+    let (server, http) = telling(&[]);
+    assert_eq!(request(http, "BREW /metrics HTTP/1.1|Host: localhost").status, 405);
+    assert_eq!(request(http, "HEAD /healthz HTTP/1.1|Host: localhost").status, 405);
+    let one = format!("{PLAIN}|X-Long: {}", "x".repeat(32 << 10));
+    assert_eq!(request(http, &one).status, 431);
+    let many = format!("{PLAIN}{}", "|X-Short: x".repeat(2000));
+    assert_eq!(request(http, &many).status, 431);
+    assert_eq!(get(http, "/healthz").0, 200);
+    server.stop().in_order();
+}
+
+#[test]
+fn an_address_that_other_machines_reach_takes_a_token() {
     for address in [":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:9100"] {
         let output = run(landline(["serve", "0", "--http", address]), Stdio::null());
         let said = text(&output.stderr);
         assert_eq!(code(&output), 2, "{said}");
-        assert!(said.contains("would take a token, and that is not there yet"), "{said}");
+        assert!(said.contains("without a token") && said.contains("hint: add --http-token-file"), "{said}");
+    }
+}
+
+#[test]
+fn a_token_that_will_not_do_is_refused_with_its_file_and_the_reason() {
+    let read_by_all = TokenFile::new("mode", TOKEN, 0o644);
+    let short = TokenFile::new("short", "  short\n", 0o600);
+    let two_words = TokenFile::new("words", "two words are no token", 0o600);
+    let long = TokenFile::new("long", &"x".repeat(5000), 0o600);
+    for (path, cause) in [
+        ("/nowhere/token", "no such file or directory"),
+        (read_by_all.path(), "its mode is 0644"),
+        (short.path(), "it has 5 characters, and 16 are the least"),
+        (two_words.path(), "a character that is not printable ASCII, or a space"),
+        (long.path(), "over 4096 bytes"),
+    ] {
+        let command = landline(["serve", "0", "--http", "0", "--http-token-file", path]);
+        let output = run(command, Stdio::null());
+        let said = text(&output.stderr);
+        assert_eq!(code(&output), 2, "{said}");
+        assert!(said.contains(path) && said.contains(cause) && !said.contains(TOKEN), "{said}");
     }
 }
 

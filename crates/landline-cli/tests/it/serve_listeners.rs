@@ -182,3 +182,24 @@ fn callers_are_still_taken_while_a_drain_is_delayed() {
     server.signal(Signal::TERM);
     server.end().in_order();
 }
+
+#[test]
+fn ctl_reload_reads_the_file_anew_and_says_what_is_wrong_with_it() {
+    let config = Config::new(PORT);
+    let control = config.0.join("control.sock").display().to_string();
+    let server = config.serve(&["--control", &control]);
+    let reload = || run(landline(["ctl", "--control", &control, "reload"]), Stdio::null());
+    config.now_says(format!("{PORT}service = 'echo'\n"));
+    let output = reload();
+    assert_eq!((code(&output), &*text(&output.stdout)), (0, ""), "{}", text(&output.stderr));
+    let mut caller = server.call();
+    caller.says("anew\n");
+    caller.hears("anew\n");
+    config.now_says("idle_timeot = '5m'\n");
+    let output = reload();
+    let said = text(&output.stderr);
+    assert_eq!(code(&output), 2, "{said}");
+    assert!(said.contains("line 1: no setting is called 'idle_timeot' (did you mean"), "{said}");
+    drop(caller);
+    server.stop().in_order();
+}

@@ -176,3 +176,18 @@ fn each_line_of_a_json_log_is_one_object_with_a_time_and_the_name_of_its_event()
         (&"in".into(), &r#"a\x00"\\\n\x1b\xff\u{4f60}"#.into())
     );
 }
+
+#[test]
+fn the_last_words_of_a_json_log_are_one_object_too() {
+    let mut server = serve(&["--log-format", "json", "--framing", "line", "--drain-timeout", "1ms"]);
+    let mut busy = server.call();
+    busy.says("one\nhalf");
+    busy.hears("ONE\n");
+    server.signal(Signal::TERM);
+    server.says("drained");
+    let ended = server.end();
+    let last: serde_json::Value = serde_json::from_str(ended.said.last().unwrap()).unwrap();
+    assert_eq!((ended.code, &last["event"]), (11, &"error".into()), "{ended:#?}");
+    assert_eq!(last["error"], "stopped with 1 connection cut");
+    assert!(last["time"].is_string() && last["hint"].is_null(), "{last}");
+}
