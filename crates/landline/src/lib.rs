@@ -75,9 +75,9 @@ pub use error::{BoxError, Error, Outcome};
 pub use event::{Event, Subscriber};
 pub use frame::Framing;
 pub use server::{
-    AnyHandler, CloseError, Config, Connection, ConnectionInfo, CutConnection, DrainReport, Excess, Handler,
-    ListenAddr, MAX_CONNECTIONS, Monitor, Network, Peer, Policy, PushError, Running, Sender, Server, Serving,
-    State, WaitForDrain,
+    AcceptQueue, AnyHandler, CloseError, Config, Connection, ConnectionInfo, CutConnection, DrainReport,
+    Excess, Handler, ListenAddr, MAX_CONNECTIONS, Monitor, Network, Peer, Policy, PushError, Running, Sender,
+    Server, Serving, State, Totals, WaitForDrain,
 };
 pub use service::{Echo, Framed, Reply, Service, Upper, framed, service, session};
 

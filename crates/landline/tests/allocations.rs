@@ -6,12 +6,23 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-use landline::{Framing, Reply, Server, Upper, framed, service};
+use landline::{Event, Framing, Reply, Server, Subscriber, Upper, framed, service};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const CALLERS: usize = 50;
+
+/// Has answers timed.
+struct Timing;
+
+impl Subscriber for Timing {
+    fn event(&self, _: &Event) {}
+
+    fn wants_answer_times(&self) -> bool {
+        true
+    }
+}
 
 /// One message and its answer on each connection, a few times over. It allocates nothing itself.
 fn talk(callers: &mut [TcpStream], rounds: usize, message: &[u8], answer: &[u8], heard: &mut [u8]) {
@@ -28,7 +39,8 @@ fn talk(callers: &mut [TcpStream], rounds: usize, message: &[u8], answer: &[u8],
 
 /// How many blocks the whole process allocates while each caller asks `rounds` times.
 fn blocks_for(rounds: usize, handler: impl landline::Handler, message: &[u8], answer: &[u8]) -> u64 {
-    let server = Server::bind("127.0.0.1:0").unwrap().threads(2).serve(handler).start().unwrap();
+    let server = Server::bind("127.0.0.1:0").unwrap().threads(2).events(Timing);
+    let server = server.serve(handler).start().unwrap();
     let mut callers: Vec<TcpStream> =
         (0..CALLERS).map(|_| TcpStream::connect(server.local_addr()).unwrap()).collect();
     for caller in &callers {

@@ -209,6 +209,17 @@ pub trait Subscriber: Send + Sync + 'static {
     fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
         let _ = (id, direction, bytes);
     }
+
+    /// Whether [`answered`](Self::answered) is to be called. Asked once, when the server starts.
+    fn wants_answer_times(&self) -> bool {
+        false
+    }
+
+    /// So long it took a service to answer one message, from when it was all there to when its answer was
+    /// complete. Only one of every 256 messages of a thread is timed, beginning with its first.
+    fn answered(&self, took: Duration) {
+        let _ = took;
+    }
 }
 
 /// Does nothing with any event.
@@ -227,6 +238,14 @@ impl<S: Subscriber + ?Sized> Subscriber for std::sync::Arc<S> {
 
     fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
         (**self).message(id, direction, bytes);
+    }
+
+    fn wants_answer_times(&self) -> bool {
+        (**self).wants_answer_times()
+    }
+
+    fn answered(&self, took: Duration) {
+        (**self).answered(took);
     }
 }
 
@@ -247,6 +266,19 @@ impl<A: Subscriber, B: Subscriber> Subscriber for (A, B) {
         }
         if self.1.wants_messages() {
             self.1.message(id, direction, bytes);
+        }
+    }
+
+    fn wants_answer_times(&self) -> bool {
+        self.0.wants_answer_times() || self.1.wants_answer_times()
+    }
+
+    fn answered(&self, took: Duration) {
+        if self.0.wants_answer_times() {
+            self.0.answered(took);
+        }
+        if self.1.wants_answer_times() {
+            self.1.answered(took);
         }
     }
 }
@@ -423,7 +455,7 @@ mod tests {
         assert_eq!(names, Event::NAMES);
     }
 
-    /// Keeps how many messages it was shown.
+    /// Keeps how many messages it was shown, and how many times it was told.
     struct Listener(bool, Mutex<usize>);
 
     impl Subscriber for Listener {
@@ -436,17 +468,26 @@ mod tests {
         fn message(&self, _: u64, _: Direction, _: &[u8]) {
             *self.1.lock().unwrap() += 1;
         }
+
+        fn wants_answer_times(&self) -> bool {
+            self.0
+        }
+
+        fn answered(&self, _: Duration) {
+            *self.1.lock().unwrap() += 10;
+        }
     }
 
     #[test]
-    fn of_two_subscribers_both_see_events_and_only_whoever_wants_them_sees_messages() {
+    fn of_two_subscribers_both_see_events_and_only_whoever_wants_them_messages_and_times() {
         let recorders = (Recorder::default(), Recorder::default());
         recorders.event(&Event::BacklogLowered { asked: 2, allowed: 1 });
         assert_eq!((recorders.0.events().len(), recorders.1.events().len()), (1, 1));
-        assert!(!recorders.wants_messages());
+        assert!(!recorders.wants_messages() && !recorders.wants_answer_times());
         let listeners = (Listener(false, Mutex::default()), Listener(true, Mutex::default()));
-        assert!(listeners.wants_messages());
+        assert!(listeners.wants_messages() && listeners.wants_answer_times());
         listeners.message(1, Direction::In, b"hello");
-        assert_eq!((*listeners.0.1.lock().unwrap(), *listeners.1.1.lock().unwrap()), (0, 1));
+        listeners.answered(Duration::ZERO);
+        assert_eq!((*listeners.0.1.lock().unwrap(), *listeners.1.1.lock().unwrap()), (0, 11));
     }
 }

@@ -77,7 +77,7 @@ impl Door {
             PeerAddr::Ip(address) => Some(address.ip()),
             PeerAddr::Local { .. } | PeerAddr::Unnamed => None,
         };
-        Attempt { descriptor: descriptor(&caller.socket), peer, now: self.host.local().clock() }
+        Attempt { descriptor: descriptor(&caller.socket), peer, now: self.host.local().clock.now() }
     }
 
     /// Somebody idle was told to make room; that takes a moment.

@@ -91,4 +91,12 @@ impl Subscriber for Watch {
     fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
         self.subscriber.message(id, direction, bytes);
     }
+
+    fn wants_answer_times(&self) -> bool {
+        self.subscriber.wants_answer_times()
+    }
+
+    fn answered(&self, took: Duration) {
+        self.subscriber.answered(took);
+    }
 }

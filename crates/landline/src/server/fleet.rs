@@ -49,7 +49,7 @@ impl Fleet {
         let threads = plan.config.threads;
         let (crew, inboxes) = Crew::new(threads);
         let (stage, stages) = watch::channel(Stage::Serving(Arc::new(plan)));
-        monitor.watch(share.clone(), Arc::clone(&crew), stages.clone());
+        monitor.watch(share, Arc::clone(&crew), stages.clone());
         let (ended, ends) = mpsc::channel(threads);
         let (up, ups) = sync_channel(threads);
         let mut fleet = Self { share: share.clone(), watch, stage, ends, running: Vec::new(), alive: 0 };
@@ -178,6 +178,10 @@ fn cannot_start(cause: io::Error) -> Error {
 
 impl Drop for Fleet {
     fn drop(&mut self) {
+        // A monitor may live on: what it shows, and the sockets that listen, end here.
+        if self.plan().is_some() {
+            self.stage.send_replace(Stage::Cut(CloseReason::Cut));
+        }
         // Threads that are still there are told by the end of the channel that nobody wants them any more;
         // those that ended are joined, so that their sockets are closed for sure.
         for thread in self.running.drain(..).filter(JoinHandle::is_finished) {

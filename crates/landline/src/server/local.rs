@@ -18,6 +18,7 @@ use super::limits::{self, Due};
 use super::link::Link;
 use super::plan::Plan;
 use super::reclaim::Idlest;
+use super::sampler::Sampler;
 use super::seldom::OnceASecond;
 use super::table::Table;
 use crate::buffer::Pool;
@@ -30,8 +31,7 @@ use crate::event::{Event, Subscriber};
 pub(crate) struct Share {
     pub(crate) table: Arc<Table>,
     pub(crate) events: Arc<dyn Subscriber>,
-    /// What the server's clock counts from.
-    epoch: Instant,
+    pub(crate) clock: Clock,
     exhaustion: Arc<OnceASecond>,
     /// For each thread, since when its idlest connection has been idle; [`NOBODY`] if none could make room.
     idlest: Arc<[AtomicU64]>,
@@ -40,18 +40,27 @@ pub(crate) struct Share {
 /// How many connections are told to end before others get their turn.
 const FAREWELLS: usize = 32;
 
+/// The server's clock: milliseconds since it began.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    epoch: Instant,
+}
+
+impl Clock {
+    /// Read now: for what happens rarely.
+    pub(crate) fn now(self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// No connection could make room.
 const NOBODY: u64 = u64::MAX;
 
 impl Share {
     pub(crate) fn new(threads: usize, table: Arc<Table>, events: Arc<dyn Subscriber>) -> Self {
         let idlest = (0..threads).map(|_| AtomicU64::new(NOBODY)).collect();
-        Self { table, events, epoch: Instant::now(), exhaustion: Arc::default(), idlest }
-    }
-
-    /// The server's clock, in milliseconds, read now: for what happens rarely.
-    pub(crate) fn clock(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+        let clock = Clock { epoch: Instant::now() };
+        Self { table, events, clock, exhaustion: Arc::default(), idlest }
     }
 }
 
@@ -61,6 +70,8 @@ pub(crate) struct Local {
     share: Share,
     /// Whether the subscriber wants to see what is said.
     pub(crate) shows_messages: bool,
+    /// Which answers are timed.
+    pub(crate) sampler: Sampler,
     pub(crate) pool: Rc<Pool>,
     /// The server's clock, in milliseconds, as of the last sweep: no message reads a clock.
     now: Cell<u64>,
@@ -90,6 +101,7 @@ impl Local {
         let local = Self {
             thread,
             shows_messages: share.events.wants_messages(),
+            sampler: Sampler::new(share.events.wants_answer_times()),
             share,
             pool: Pool::new(),
             now: Cell::new(0),
@@ -112,7 +124,7 @@ impl Local {
     }
 
     fn look_at_clock(&self) {
-        self.now.set(self.clock());
+        self.now.set(self.clock.now());
     }
 
     pub(crate) fn emit(&self, event: &Event) {
@@ -122,7 +134,7 @@ impl Local {
     /// Resources have run out, and callers were turned away; said once a second by all threads together.
     pub(crate) fn exhausted(&self, cause: &io::Error, refused: u64) {
         *self.shortage.borrow_mut() = describe(cause).into();
-        self.say_exhausted(self.exhaustion.count(refused, self.clock()));
+        self.say_exhausted(self.exhaustion.count(refused, self.clock.now()));
     }
 
     fn say_exhausted(&self, refused: Option<u64>) {

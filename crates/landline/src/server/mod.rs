@@ -24,11 +24,13 @@ mod push;
 mod reclaim;
 mod reload;
 mod run;
+mod sampler;
 mod seldom;
 mod signals;
 mod socket_file;
 pub(crate) mod table;
 mod thread;
+mod totals;
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -54,6 +56,7 @@ pub use monitor::{CloseError, ConnectionInfo, Monitor, State};
 pub use peer::Peer;
 pub use push::{PushError, Sender};
 pub use run::{Running, Serving};
+pub use totals::{AcceptQueue, Totals};
 
 /// A server that listens already and does not serve yet.
 ///

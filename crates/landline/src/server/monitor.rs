@@ -10,10 +10,11 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use super::Server;
 use super::crew::{Crew, Errand};
 use super::listen::ListenAddr;
-use super::local::Share;
+use super::local::{Clock, Share};
 use super::plan::Plan;
-use super::table::{Phase, Slot};
+use super::table::{Phase, Slot, Table};
 use super::thread::Stage;
+use super::totals::{AcceptQueue, Totals};
 use crate::address::Address;
 use crate::error::{Error, Kind};
 use crate::event::PeerAddr;
@@ -40,8 +41,10 @@ const RELOADS: usize = 16;
 /// Somebody who asked for a reload and waits to be told how it went.
 pub(super) type Asked = oneshot::Sender<Result<(), Error>>;
 
+/// Nothing in it leads to the server's subscriber, which may hold a monitor.
 struct Watched {
-    share: Share,
+    table: Arc<Table>,
+    clock: Clock,
     crew: Arc<Crew>,
     stage: watch::Receiver<Stage>,
 }
@@ -121,9 +124,10 @@ pub enum CloseError {
 }
 
 impl Monitor {
-    pub(super) fn watch(&self, share: Share, crew: Arc<Crew>, stage: watch::Receiver<Stage>) {
+    pub(super) fn watch(&self, share: &Share, crew: Arc<Crew>, stage: watch::Receiver<Stage>) {
         // A server runs once.
-        let _ = self.0.running.set(Watched { share, crew, stage });
+        let (table, clock) = (Arc::clone(&share.table), share.clock);
+        let _ = self.0.running.set(Watched { table, clock, crew, stage });
     }
 
     /// The plan by which the server serves, while it does.
@@ -162,8 +166,8 @@ impl Monitor {
         let Some(watched) = self.0.running.get() else {
             return Vec::new();
         };
-        let now = watched.share.clock();
-        let live = watched.share.table.live_with_descriptors();
+        let now = watched.clock.now();
+        let live = watched.table.live_with_descriptors();
         let mut connections: Vec<_> =
             live.filter_map(|(descriptor, slot)| info(descriptor, slot, now)).collect();
         connections.sort_unstable_by_key(|connection| connection.id);
@@ -173,14 +177,31 @@ impl Monitor {
     /// The connection with this number.
     pub fn connection(&self, id: u64) -> Option<ConnectionInfo> {
         let watched = self.0.running.get()?;
-        let (descriptor, slot) =
-            watched.share.table.live_with_descriptors().find(|(_, slot)| slot.id() == id)?;
-        info(descriptor, slot, watched.share.clock())
+        let (descriptor, slot) = watched.table.live_with_descriptors().find(|(_, slot)| slot.id() == id)?;
+        info(descriptor, slot, watched.clock.now())
+    }
+
+    /// What all open connections together are doing and have done. It costs one look at each of them and no
+    /// system call.
+    pub fn totals(&self) -> Totals {
+        self.0.running.get().map_or_else(Totals::default, |watched| Totals::of(&watched.table))
+    }
+
+    /// Who waits to be accepted, for each TCP listener; Linux only.
+    pub fn accept_queues(&self) -> Vec<AcceptQueue> {
+        let plan = self.plan();
+        let bound = plan.iter().flat_map(|plan| &plan.listeners).map(|listener| &listener.bound);
+        let queues = bound.filter_map(|bound| {
+            let backlog = socket::backlog(&bound.socket)?;
+            let listener = bound.address.clone();
+            Some(AcceptQueue { listener, waiting: backlog.waiting, max: backlog.max })
+        });
+        queues.collect()
     }
 
     /// How many connections are open.
     pub fn open(&self) -> usize {
-        self.0.running.get().map_or(0, |watched| watched.share.table.open())
+        self.0.running.get().map_or(0, |watched| watched.table.open())
     }
 
     /// How many connections may be open; 0 while nobody is let in.
@@ -190,7 +211,7 @@ impl Monitor {
 
     /// For how long the server has been running.
     pub fn uptime(&self) -> Duration {
-        self.0.running.get().map_or(Duration::ZERO, |watched| Duration::from_millis(watched.share.clock()))
+        self.0.running.get().map_or(Duration::ZERO, |watched| Duration::from_millis(watched.clock.now()))
     }
 
     /// Tells one connection to end, with [`CloseReason::Operator`](crate::CloseReason::Operator). No other is
@@ -242,14 +263,7 @@ impl Monitor {
 /// What a slot says, unless its connection ended while it was read.
 fn info(descriptor: usize, slot: &Slot, now: u64) -> Option<ConnectionInfo> {
     let view = slot.view();
-    let state = match view.phase {
-        Phase::Free => return None,
-        Phase::Idle => State::Idle,
-        Phase::Receiving => State::Receiving,
-        Phase::Answering => State::Answering,
-        Phase::Sending => State::Sending,
-        Phase::Closing => State::Closing,
-    };
+    let state = State::of(view.phase)?;
     let way = socket::way(descriptor);
     let connection = ConnectionInfo {
         id: view.id,
@@ -269,6 +283,21 @@ fn info(descriptor: usize, slot: &Slot, now: u64) -> Option<ConnectionInfo> {
 }
 
 impl State {
+    /// Every state, in the order the docs list them.
+    pub const ALL: [State; 5] = [Self::Idle, Self::Receiving, Self::Answering, Self::Sending, Self::Closing];
+
+    /// The state that a phase is, if the slot is somebody's.
+    pub(super) fn of(phase: Phase) -> Option<Self> {
+        match phase {
+            Phase::Free => None,
+            Phase::Idle => Some(State::Idle),
+            Phase::Receiving => Some(State::Receiving),
+            Phase::Answering => Some(State::Answering),
+            Phase::Sending => Some(State::Sending),
+            Phase::Closing => Some(State::Closing),
+        }
+    }
+
     /// Its name, as JSON and the program have it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -197,9 +197,13 @@ impl<S: Service> Conversation<'_, S> {
     async fn answer_batch(&mut self) -> Outcome<bool> {
         while let Some((body, ending)) = self.next_message()? {
             let message = self.input.as_deref().map_or(&[][..], |input| &input[body]);
+            let began = self.link().local().sampler.start();
             self.reply.answer_to(message, ending);
             let answered = self.service.answer(&mut self.session, message, &mut self.reply).await;
             self.reply.answered(answered)?;
+            if let Some(began) = began {
+                self.link().local().events.answered(began.elapsed());
+            }
             if self.reply.is_full() {
                 return Ok(false);
             }
@@ -251,7 +255,53 @@ impl<S: Service> Conversation<'_, S> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{Arc, Mutex};
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::event::{Event, Subscriber};
+    use crate::server::{Policy, drive};
+
+    /// Keeps how long answers took, if it wants to know.
+    #[derive(Default)]
+    struct Times(bool, Mutex<Vec<Duration>>);
+
+    impl Subscriber for Times {
+        fn event(&self, _: &Event) {}
+
+        fn wants_answer_times(&self) -> bool {
+            self.0
+        }
+
+        fn answered(&self, took: Duration) {
+            self.1.lock().unwrap().push(took);
+        }
+    }
+
+    /// How long the answers took that were timed, of a service that takes three seconds for each.
+    async fn times(wanted: bool, messages: &[u8]) -> Vec<Duration> {
+        let slow = crate::service(async |message: &[u8], _: &mut Reply| {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            if message == b"fail" { Err("as asked".into()) } else { Ok(()) }
+        });
+        let events = Arc::new(Times(wanted, Mutex::default()));
+        let (near, mut far) = tokio::io::duplex(1024);
+        let local = Connection::alone(events.clone()).unwrap();
+        let link = Connection::over(&local, Policy::default(), near).unwrap().into_link();
+        far.write_all(messages).await.unwrap();
+        drop(far);
+        drive(&framed(Framing::Line, slow), link).await;
+        events.1.lock().unwrap().clone()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_timed_from_its_message_to_its_end_if_somebody_wants_to_know() {
+        assert_eq!(times(true, b"first\nsecond\n").await, [Duration::from_secs(3)]);
+        assert!(times(true, b"fail\n").await.is_empty(), "it never was an answer");
+        assert!(times(false, b"first\nsecond\n").await.is_empty());
+    }
 
     #[test]
     fn room_grows_with_what_has_come_and_ends_where_no_message_can_reach() {

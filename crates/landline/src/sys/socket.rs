@@ -182,6 +182,29 @@ pub(crate) fn way(descriptor: usize) -> Option<Way> {
     })
 }
 
+/// The callers of a listener who wait to be accepted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Backlog {
+    pub(crate) waiting: u32,
+    /// How many the kernel lets wait.
+    pub(crate) max: u32,
+}
+
+/// Who waits at a listener; none if it is not one of TCP.
+#[cfg(target_os = "linux")]
+pub(crate) fn backlog(listener: &impl AsFd) -> Option<Backlog> {
+    /// `TCP_LISTEN`: in this state two fields of the answer have another meaning than their names say.
+    const LISTEN: u8 = 10;
+    let info: libc::tcp_info = option(listener.as_fd().as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO)?;
+    (info.tcpi_state == LISTEN).then_some(Backlog { waiting: info.tcpi_unacked, max: info.tcpi_sacked })
+}
+
+/// Who waits at a listener: not asked for here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn backlog(_: &impl AsFd) -> Option<Backlog> {
+    None
+}
+
 /// Plain data that the kernel tells of a socket, for which every pattern of bits is a value.
 #[cfg(target_os = "linux")]
 trait Plain: Copy {}

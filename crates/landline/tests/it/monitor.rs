@@ -1,7 +1,10 @@
 //! Looking at a running server, and steering it.
 
+use std::time::Instant;
+
 use landline::{CloseError, CloseReason, Event, Framing, Server, State, Upper, framed};
 
+use crate::listeners::TempPath;
 use crate::support::{Caller, PATIENCE, serve};
 
 #[test]
@@ -33,10 +36,31 @@ fn every_open_connection_is_seen_with_what_it_does_and_has_done() {
     assert_eq!((figures(0), figures(1)), ((1, 2, 8, 8), (2, 1, 9, 6)));
     assert!(seen[0].round_trip.is_some_and(|time| time < PATIENCE) && seen[0].retransmits == Some(0));
     assert_eq!(monitor.connection(2).map(|connection| connection.id), Some(2));
+    let totals = monitor.totals();
+    assert_eq!(State::ALL.map(|state| totals.in_state(state)), [1, 1, 0, 0, 0]);
+    assert_eq!((totals.messages, totals.bytes_in, totals.bytes_out), (3, 17, 14));
     drop((idle, receiving));
     served.wait_for_close();
     served.wait_for_close();
     assert!(monitor.connections().is_empty());
+    assert_eq!(State::ALL.map(|state| monitor.totals().in_state(state)), [0; 5]);
+}
+
+#[test]
+fn a_monitor_that_outlives_its_server_keeps_nobody_waiting_at_its_address() {
+    let path = TempPath::new("outlived");
+    let server = Server::bind(path.address()).unwrap();
+    let monitor = server.monitor();
+    let running = server.serve(framed(Framing::Line, Upper)).start().unwrap();
+    assert_eq!(monitor.addresses().len(), 1);
+    drop(running);
+    assert!(monitor.addresses().is_empty());
+    let began = Instant::now();
+    // The threads let go of it as they end.
+    while path.0.exists() {
+        assert!(began.elapsed() < PATIENCE, "the socket is still there");
+        std::thread::yield_now();
+    }
 }
 
 #[test]

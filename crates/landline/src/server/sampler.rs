@@ -1,0 +1,49 @@
+//! Chooses the messages whose answers are timed: reading a clock for each would cost more than many answers
+//! do.
+
+use std::cell::Cell;
+
+use tokio::time::Instant;
+
+/// One of so many messages is timed, on each thread, beginning with its first.
+pub(crate) const MESSAGES_PER_SAMPLE: u32 = 256;
+
+/// Counts a thread's messages down to the next that is timed.
+pub(crate) struct Sampler {
+    /// Whether anybody wants to know.
+    wanted: bool,
+    /// How many more are passed over.
+    left: Cell<u32>,
+}
+
+impl Sampler {
+    pub(crate) fn new(wanted: bool) -> Self {
+        Self { wanted, left: Cell::new(0) }
+    }
+
+    /// A message is about to be answered. It is now, if this is one of those that are timed.
+    pub(crate) fn start(&self) -> Option<Instant> {
+        if !self.wanted {
+            return None;
+        }
+        if let Some(left) = self.left.get().checked_sub(1) {
+            self.left.set(left);
+            return None;
+        }
+        self.left.set(MESSAGES_PER_SAMPLE - 1);
+        Some(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_message_is_timed_and_then_every_256th_and_none_if_nobody_wants_to_know() {
+        let sampler = Sampler::new(true);
+        let timed: Vec<u32> = (0..600).filter(|_| sampler.start().is_some()).collect();
+        assert_eq!(timed, [0, 256, 512]);
+        assert!((0..600).all(|_| Sampler::new(false).start().is_none()));
+    }
+}
