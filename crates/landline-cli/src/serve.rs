@@ -120,7 +120,7 @@ fn tell_over_http(
     console: &Arc<Console>,
 ) -> Result<(Server, SideDoor), Failure> {
     let log = Arc::clone(console);
-    let metrics = Arc::new(Metrics::new().log_lines_dropped(move || log.dropped()));
+    let metrics = Arc::new(Metrics::new().server(server.monitor()).log_lines_dropped(move || log.dropped()));
     let door = http
         .start(Arc::clone(&metrics), broke(console, "HTTP"))
         .map_err(|failure| failure.hint("leave out --http, or raise the limit with 'ulimit -n'"))?;

@@ -72,7 +72,7 @@ fn after_traffic() -> (Serving, SocketAddr) {
     refused.hears_out("busy\n");
     server.says("refused: busy");
     let before = request(http, PLAIN);
-    shows(&before, &["landline_connections_open 1", "landline_messages_total 0", "landline_serving 1"]);
+    shows(&before, &["landline_connections_open 1", "landline_messages_total 1", "landline_serving 1"]);
     drop(caller);
     server.says("closed by client");
     (server, http)

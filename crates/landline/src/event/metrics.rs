@@ -1,10 +1,12 @@
 //! Numbers for Prometheus, counted from events.
 //!
 //! Counting is additions to atomics and nothing else, since it happens in the accept loop among others. What
-//! is not an event, such as open descriptors, is looked up when the numbers are asked for.
+//! is not an event, such as what open connections do, is looked up when the numbers are asked for.
 
 mod families;
+mod histogram;
 mod text;
+mod traffic;
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,9 +18,19 @@ use prometheus_client::registry::Registry;
 
 use super::{Event, Refusal, Subscriber};
 use crate::close::CloseReason;
+use crate::server::Monitor;
+use histogram::Histogram;
+use traffic::Traffic;
 
-/// The upper bounds of the histogram of durations, in seconds: from one question to a conversation of a day.
-const DURATIONS: [u32; 9] = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400];
+/// The bounds of the histogram of how long connections lasted, in seconds: from one question to a conversation
+/// of a day.
+const CONNECTIONS: [u64; 9] = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400];
+/// The bounds of the histogram of how long answers took, in microseconds: from a look into memory to somebody
+/// else's server that hangs.
+const ANSWERS: [u64; 19] = [
+    10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+    1_000_000, 2_500_000, 5_000_000, 10_000_000,
+];
 
 /// A subscriber that counts what happens to one server, and tells the counts to Prometheus.
 ///
@@ -28,8 +40,9 @@ const DURATIONS: [u32; 9] = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400];
 /// use landline::{Framing, Outcome, Server, Upper, framed};
 ///
 /// fn main() -> Outcome {
-///     let metrics = Arc::new(Metrics::new());
-///     let server = Server::bind("127.0.0.1:8081")?.events(Arc::clone(&metrics));
+///     let server = Server::bind("127.0.0.1:8081")?;
+///     let metrics = Arc::new(Metrics::new().server(server.monitor()));
+///     let server = server.events(Arc::clone(&metrics));
 ///     let _ = server.serve(framed(Framing::Line, Upper)).run()?;
 ///     print!("{}", metrics.encode_text());
 ///     Ok(())
@@ -38,6 +51,7 @@ const DURATIONS: [u32; 9] = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400];
 #[derive(Debug, Default)]
 pub struct Metrics {
     counts: Arc<Counts>,
+    monitor: Option<Monitor>,
     log_lines_dropped: Option<Gauge>,
 }
 
@@ -62,6 +76,15 @@ impl Metrics {
         Self::default()
     }
 
+    /// Tells also what the server's open connections are doing and who waits to be accepted, and counts the
+    /// traffic of a connection as it comes, not only when it closes. The monitor is that of the server whose
+    /// events are counted here.
+    #[must_use]
+    pub fn server(mut self, monitor: Monitor) -> Self {
+        self.monitor = Some(monitor);
+        self
+    }
+
     /// Tells also how many lines the log has dropped: `count` is asked whenever the numbers are, as in
     /// `move || log.dropped()`.
     #[must_use]
@@ -80,6 +103,7 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register_collector(Box::new(families::Families {
             counts: Arc::clone(&self.counts),
+            monitor: self.monitor.clone(),
             log_lines_dropped: self.log_lines_dropped.clone(),
         }));
         let mut numbers = String::new();
@@ -99,6 +123,14 @@ impl Subscriber for Metrics {
     fn event(&self, event: &Event) {
         self.counts.count(event);
     }
+
+    fn wants_answer_times(&self) -> bool {
+        true
+    }
+
+    fn answered(&self, took: Duration) {
+        self.counts.answers.observe(took);
+    }
 }
 
 /// A number that somebody else keeps.
@@ -112,7 +144,7 @@ impl fmt::Debug for Gauge {
 }
 
 /// What was counted so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Counts {
     state: AtomicU8,
     max_connections: AtomicUsize,
@@ -121,18 +153,30 @@ struct Counts {
     refused: [AtomicU64; Refusal::ALL.len()],
     accept_failures: AtomicU64,
     turned_away: AtomicU64,
-    messages: AtomicU64,
-    bytes_in: AtomicU64,
-    bytes_out: AtomicU64,
-    durations: Durations,
+    /// Those that were done, and those that failed.
+    reloads: [AtomicU64; 2],
+    traffic: Traffic,
+    connections: Histogram,
+    answers: Histogram,
 }
 
-/// How long connections lasted.
-#[derive(Debug, Default)]
-struct Durations {
-    /// How many lasted no longer than each bound and longer than the one before; the last has no bound.
-    buckets: [AtomicU64; DURATIONS.len() + 1],
-    sum_micros: AtomicU64,
+impl Default for Counts {
+    fn default() -> Self {
+        Self {
+            state: AtomicU8::default(),
+            max_connections: AtomicUsize::default(),
+            opened: AtomicU64::default(),
+            closed: Default::default(),
+            refused: Default::default(),
+            accept_failures: AtomicU64::default(),
+            turned_away: AtomicU64::default(),
+            reloads: Default::default(),
+            traffic: Traffic::default(),
+            // 10,000 connections that last a year each are more nanoseconds than 64 bits count.
+            connections: Histogram::new(CONNECTIONS.map(Duration::from_secs), Duration::from_micros(1)),
+            answers: Histogram::new(ANSWERS.map(Duration::from_micros), Duration::from_nanos(1)),
+        }
+    }
 }
 
 impl Counts {
@@ -145,21 +189,20 @@ impl Counts {
             Event::Connected { .. } => add(&self.opened, 1),
             Event::Closed { reason, messages, bytes_in, bytes_out, lasted, .. } => {
                 add_at(&self.closed, *reason as usize);
-                add(&self.messages, *messages);
-                add(&self.bytes_in, *bytes_in);
-                add(&self.bytes_out, *bytes_out);
-                self.durations.observe(*lasted);
+                self.traffic.close(*messages, *bytes_in, *bytes_out);
+                self.connections.observe(*lasted);
             }
             Event::Refused { reason, .. } => add_at(&self.refused, *reason as usize),
             Event::AcceptFailed { .. } => add(&self.accept_failures, 1),
             Event::ResourcesExhausted { refused, .. } => add(&self.turned_away, *refused),
             Event::DrainStarted { .. } => self.enter(ServerState::Draining),
             Event::Drained { .. } => self.enter(ServerState::Stopped),
-            Event::Reloaded { max_connections, .. } => self.max_connections.store(*max_connections, Relaxed),
-            Event::Listening { .. }
-            | Event::ListenerClosed { .. }
-            | Event::ReloadFailed { .. }
-            | Event::BacklogLowered { .. } => {}
+            Event::Reloaded { max_connections, .. } => {
+                self.max_connections.store(*max_connections, Relaxed);
+                add_at(&self.reloads, 0);
+            }
+            Event::ReloadFailed { .. } => add_at(&self.reloads, 1),
+            Event::Listening { .. } | Event::ListenerClosed { .. } | Event::BacklogLowered { .. } => {}
         }
     }
 
@@ -171,14 +214,6 @@ impl Counts {
         const STATES: [ServerState; 3] = [ServerState::Starting, ServerState::Serving, ServerState::Draining];
         let state = usize::from(self.state.load(Relaxed));
         STATES.get(state).copied().unwrap_or(ServerState::Stopped)
-    }
-}
-
-impl Durations {
-    fn observe(&self, lasted: Duration) {
-        let is_within = |bound: &u32| lasted <= Duration::from_secs(u64::from(*bound));
-        add_at(&self.buckets, DURATIONS.iter().position(is_within).unwrap_or(DURATIONS.len()));
-        add(&self.sum_micros, u64::try_from(lasted.as_micros()).unwrap_or(u64::MAX));
     }
 }
 
@@ -269,6 +304,30 @@ mod tests {
         shows(&metrics, "landline_accept_failures_total 1");
         shows(&metrics, "landline_callers_turned_away_total 12");
         shows(&metrics, "landline_log_lines_dropped_total 7");
+    }
+
+    #[test]
+    fn reloads_are_counted_by_whether_they_were_done() {
+        let metrics = Metrics::new();
+        metrics.event(&Event::Reloaded { listeners: 1, max_connections: 7 });
+        metrics.event(&Event::ReloadFailed { cause: "".into() });
+        metrics.event(&Event::Reloaded { listeners: 1, max_connections: 8 });
+        shows(&metrics, "landline_reloads_total{outcome=\"done\"} 2");
+        shows(&metrics, "landline_reloads_total{outcome=\"failed\"} 1");
+        shows(&metrics, "landline_connections_max 8");
+    }
+
+    #[test]
+    fn answers_fall_into_buckets_from_microseconds_to_seconds() {
+        let metrics = Metrics::new();
+        assert!(metrics.wants_answer_times());
+        for nanoseconds in [1, 10_000, 10_001, 20_000_000_000] {
+            metrics.answered(Duration::from_nanos(nanoseconds));
+        }
+        for (bound, count) in [("0.00001", 2), ("0.000025", 3), ("10.0", 3), ("+Inf", 4)] {
+            shows(&metrics, &format!("landline_answer_seconds_bucket{{le=\"{bound}\"}} {count}"));
+        }
+        shows(&metrics, "landline_answer_seconds_sum 20.000020002");
     }
 
     #[test]

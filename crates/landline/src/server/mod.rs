@@ -56,6 +56,8 @@ pub use monitor::{CloseError, ConnectionInfo, Monitor, State};
 pub use peer::Peer;
 pub use push::{PushError, Sender};
 pub use run::{Running, Serving};
+#[cfg(feature = "metrics")]
+pub(crate) use sampler::MESSAGES_PER_SAMPLE;
 pub use totals::{AcceptQueue, Totals};
 
 /// A server that listens already and does not serve yet.

@@ -125,6 +125,17 @@ fn reasons_and_refusals_have_the_names_that_the_docs_list() {
     }
 }
 
+/// All that metrics tell, of a server that runs.
+#[cfg(feature = "metrics")]
+fn metrics() -> String {
+    let server = landline::Server::bind("127.0.0.1:0").unwrap();
+    let metrics = landline::event::Metrics::new().server(server.monitor()).log_lines_dropped(|| 0);
+    let running = server.serve(landline::framed(landline::Framing::Raw, landline::Echo)).start().unwrap();
+    let text = metrics.encode_text();
+    drop(running);
+    text
+}
+
 #[cfg(feature = "metrics")]
 #[test]
 fn every_metric_is_listed_with_its_type_and_its_meaning_and_nothing_else_is() {
@@ -133,7 +144,7 @@ fn every_metric_is_listed_with_its_type_and_its_meaning_and_nothing_else_is() {
         .iter()
         .map(|row| (row[0].to_owned(), row[1].to_owned(), row[3].to_owned()))
         .collect();
-    let text = landline::event::Metrics::new().log_lines_dropped(|| 0).encode_text();
+    let text = metrics();
     let describe = |start: &'static str| text.lines().filter_map(move |line| line.strip_prefix(start));
     let told: Vec<(String, String, String)> = std::iter::zip(describe("# TYPE "), describe("# HELP "))
         .map(|(typed, help)| {
@@ -148,7 +159,7 @@ fn every_metric_is_listed_with_its_type_and_its_meaning_and_nothing_else_is() {
 #[test]
 fn every_label_of_a_metric_is_listed() {
     let page = page("metrics.md");
-    let text = landline::event::Metrics::new().log_lines_dropped(|| 0).encode_text();
+    let text = metrics();
     for row in rows(section(&page, "Every metric")) {
         let label = text.lines().find_map(|line| line.strip_prefix(row[0])?.strip_prefix('{'));
         assert_eq!(row[2], label.map_or("", |label| label.split('=').next().unwrap()), "{}", row[0]);

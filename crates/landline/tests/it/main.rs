@@ -9,6 +9,8 @@ mod drain;
 mod examples;
 mod limits;
 mod listeners;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod monitor;
 mod push;
 mod reload;

@@ -10,24 +10,33 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
-use super::{Counts, DURATIONS, Durations, Gauge, ServerState};
+use super::traffic::Told;
+use super::{Counts, Gauge, Histogram, ServerState};
 use crate::close::CloseReason;
 use crate::event::Refusal;
+use crate::server::{MESSAGES_PER_SAMPLE, Monitor, State, Totals};
 use crate::sys::limits;
 
 /// What is told whenever somebody asks.
 #[derive(Debug)]
 pub(super) struct Families {
     pub(super) counts: Arc<Counts>,
+    pub(super) monitor: Option<Monitor>,
     pub(super) log_lines_dropped: Option<Gauge>,
 }
 
 impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Writer(encoder);
+        let mut live = Totals::default();
+        let traffic = self.counts.traffic.tell(|| {
+            live = self.monitor.as_ref().map_or_else(Totals::default, Monitor::totals);
+            live
+        });
         self.server(&mut out)?;
+        self.connections(&mut out, &live)?;
         self.callers(&mut out)?;
-        self.traffic(&mut out)?;
+        self.traffic(&mut out, &traffic)?;
         self.process(&mut out)
     }
 }
@@ -50,10 +59,16 @@ impl Families {
             "landline_connections_max",
             "How many connections the server lets in at a time; 0 before it is up.",
             as_u64(counts.max_connections.load(Relaxed)),
+        )?;
+        out.counters(
+            "landline_reloads",
+            "How many times the server was to be another, by whether it then was.",
+            "outcome",
+            ["done", "failed"].into_iter().zip(counts.reloads.iter().map(load)),
         )
     }
 
-    fn callers(&self, out: &mut Writer<'_>) -> fmt::Result {
+    fn connections(&self, out: &mut Writer<'_>, live: &Totals) -> fmt::Result {
         let counts = &self.counts;
         // What closed had been opened before: looked at in this order, there is never less than nothing.
         let closed = counts.closed.each_ref().map(|counter| counter.load(Relaxed));
@@ -63,15 +78,34 @@ impl Families {
             "How many connections are open: those opened without those closed.",
             opened.saturating_sub(closed.iter().sum()),
         )?;
+        if self.monitor.is_some() {
+            out.gauges(
+                "landline_connections",
+                "How many connections are open, by what they do.",
+                "state",
+                State::ALL.into_iter().map(|state| (state.name(), as_u64(live.in_state(state)))),
+            )?;
+        }
         out.counter("landline_connections_opened", "How many callers were let in.", opened)?;
-        out.by_reason(
+        out.counters(
             "landline_connections_closed",
             "How many connections ended, by why they did.",
+            "reason",
             CloseReason::ALL.map(CloseReason::name).into_iter().zip(closed),
         )?;
-        out.by_reason(
+        out.histogram(
+            "landline_connection_duration_seconds",
+            "How long connections lasted, from accept to close.",
+            &counts.connections,
+        )
+    }
+
+    fn callers(&self, out: &mut Writer<'_>) -> fmt::Result {
+        let counts = &self.counts;
+        out.counters(
             "landline_connections_refused",
             "How many callers were not let in, by why they were not.",
+            "reason",
             Refusal::ALL.map(Refusal::name).into_iter().zip(counts.refused.iter().map(load)),
         )?;
         out.counter(
@@ -83,31 +117,35 @@ impl Families {
             "landline_callers_turned_away",
             "How many callers were turned away for lack of descriptors or memory.",
             load(&counts.turned_away),
+        )?;
+        let queues = self.monitor.as_ref().map(Monitor::accept_queues).unwrap_or_default();
+        if queues.is_empty() {
+            return Ok(());
+        }
+        let waiting = queues.iter().map(|queue| (queue.listener.to_string(), u64::from(queue.waiting)));
+        out.gauges(
+            "landline_accept_queue",
+            "How many callers wait to be accepted, by the listener that they called.",
+            "listener",
+            waiting,
+        )?;
+        let max = queues.iter().map(|queue| (queue.listener.to_string(), u64::from(queue.max)));
+        out.gauges(
+            "landline_accept_queue_max",
+            "How many callers the kernel lets wait, by the listener that they call.",
+            "listener",
+            max,
         )
     }
 
-    fn traffic(&self, out: &mut Writer<'_>) -> fmt::Result {
-        let counts = &self.counts;
-        out.counter(
-            "landline_messages",
-            "How many messages were answered; those of a connection are added when it closes.",
-            load(&counts.messages),
-        )?;
-        out.counter(
-            "landline_received_bytes",
-            "How many bytes came in; those of a connection are added when it closes.",
-            load(&counts.bytes_in),
-        )?;
-        out.counter(
-            "landline_sent_bytes",
-            "How many bytes went out; those of a connection are added when it closes.",
-            load(&counts.bytes_out),
-        )?;
-        out.histogram(
-            "landline_connection_duration_seconds",
-            "How long connections lasted, from accept to close.",
-            &counts.durations,
-        )
+    fn traffic(&self, out: &mut Writer<'_>, told: &Told) -> fmt::Result {
+        out.counter("landline_messages", "How many messages were answered.", told.messages)?;
+        out.counter("landline_received_bytes", "How many bytes came in.", told.bytes_in)?;
+        out.counter("landline_sent_bytes", "How many bytes went out.", told.bytes_out)?;
+        let help = format!(
+            "How long services took to answer a message; one of {MESSAGES_PER_SAMPLE} of each thread is timed."
+        );
+        out.histogram("landline_answer_seconds", &help, &self.counts.answers)
     }
 
     fn process(&self, out: &mut Writer<'_>) -> fmt::Result {
@@ -134,32 +172,47 @@ impl Writer<'_> {
     }
 
     fn gauge(&mut self, name: &str, help: &str, value: u64) -> fmt::Result {
-        let value = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
-        value.encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
+        gauge(value).encode(self.0.encode_descriptor(name, help, None, MetricType::Gauge)?)
     }
 
-    fn by_reason(
+    fn counters(
         &mut self,
         name: &str,
         help: &str,
+        label: &str,
         counts: impl Iterator<Item = (&'static str, u64)>,
     ) -> fmt::Result {
         let mut family = self.0.encode_descriptor(name, help, None, MetricType::Counter)?;
-        for (reason, count) in counts {
-            ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+        for (value, count) in counts {
+            ConstCounter::new(count).encode(family.encode_family(&[(label, value)])?)?;
         }
         Ok(())
     }
 
-    fn histogram(&mut self, name: &str, help: &str, durations: &Durations) -> fmt::Result {
-        #[expect(clippy::cast_precision_loss, reason = "2^53 microseconds are more than 200 years")]
-        let sum = load(&durations.sum_micros) as f64 / 1e6;
-        let bounds = DURATIONS.iter().map(|bound| f64::from(*bound)).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(durations.buckets.iter().map(load)).collect();
+    fn gauges(
+        &mut self,
+        name: &str,
+        help: &str,
+        label: &str,
+        values: impl Iterator<Item = (impl AsRef<str>, u64)>,
+    ) -> fmt::Result {
+        let mut family = self.0.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (of, value) in values {
+            gauge(value).encode(family.encode_family(&[(label, of.as_ref())])?)?;
+        }
+        Ok(())
+    }
+
+    fn histogram(&mut self, name: &str, help: &str, durations: &Histogram) -> fmt::Result {
+        let buckets = durations.buckets();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;
-        encoder.encode_histogram::<NoLabelSet>(sum, count, &buckets, None)
+        encoder.encode_histogram::<NoLabelSet>(durations.sum(), count, &buckets, None)
     }
+}
+
+fn gauge(value: u64) -> ConstGauge<i64> {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX))
 }
 
 fn load(counter: &AtomicU64) -> u64 {
