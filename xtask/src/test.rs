@@ -20,7 +20,11 @@ const NEEDS: &[Need] = &[
         package: "strace",
         reason: "the tests that watch system calls, or make them fail",
     },
-    Need { program: "promtool", package: "prometheus", reason: "the test of the metrics' text format" },
+    Need {
+        program: "promtool",
+        package: "prometheus",
+        reason: "the tests of the metrics: it comes with prometheus",
+    },
 ];
 
 /// Installs what is missing, then runs the tests with `extra` handed to `cargo test`.

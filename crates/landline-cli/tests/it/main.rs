@@ -15,6 +15,7 @@ mod serve_hostile;
 mod serve_http;
 mod serve_listeners;
 mod serve_log;
+mod serve_prometheus;
 mod serve_start;
 mod serve_stop;
 mod serve_terminal;

@@ -13,7 +13,7 @@ use crate::serving::*;
 use crate::support::{GUARD, code, given, has, landline, run, text};
 
 /// Starts a server that tells about itself, and where it does.
-fn telling(flags: &[&str]) -> (Serving, SocketAddr) {
+pub(crate) fn telling(flags: &[&str]) -> (Serving, SocketAddr) {
     let flags: Vec<&str> = ["--http", "0"].iter().chain(flags).copied().collect();
     let mut server = serve(&flags);
     let line = server.says("metrics on http://127.0.0.1:");
@@ -30,14 +30,14 @@ fn connect(address: SocketAddr) -> TcpStream {
 }
 
 #[derive(Debug)]
-struct Answer {
+pub(crate) struct Answer {
     status: u16,
     head: String,
-    body: String,
+    pub(crate) body: String,
 }
 
 /// Sends the head of a request, lines separated by `|`, and reads up to the end of the connection.
-fn request(address: SocketAddr, lines: &str) -> Answer {
+pub(crate) fn request(address: SocketAddr, lines: &str) -> Answer {
     let mut stream = connect(address);
     stream.write_all(format!("{}\r\n\r\n", lines.replace('|', "\r\n")).as_bytes()).unwrap();
     let mut answer = String::new();

@@ -185,7 +185,7 @@ impl Ended {
 }
 
 /// The lines of a pipe, as they come; bytes that are no UTF-8 would be a fault.
-fn lines(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
+pub(crate) fn lines(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
     let (sender, lines) = sync_channel(LINES_MAX);
     let Some(pipe) = pipe else { return lines };
     thread::spawn(move || {
