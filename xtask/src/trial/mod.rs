@@ -8,6 +8,7 @@ mod cpu;
 mod duel;
 mod figures;
 mod idle_memory;
+mod list;
 mod load;
 mod network;
 mod proc;
@@ -19,6 +20,7 @@ mod shortage;
 mod slow_peers;
 mod spread;
 mod startup;
+mod steady;
 mod syscalls;
 mod unfinished;
 mod vanished;
@@ -46,6 +48,7 @@ const TRIALS: &[Trial] = &[
     Trial { name: "startup", about: "time until it listens, and the size of the program", run: startup::run },
     Trial { name: "spread", about: "how evenly long connections lie on the threads", run: spread::run },
     Trial { name: "refusals", about: "what 100,000 refused callers leave behind", run: refusals::run },
+    Trial { name: "list", about: "what looking at 10,000 connections takes and costs", run: list::run },
     Trial { name: "shortage", about: "how it behaves when descriptors run out", run: shortage::run },
     Trial { name: "slow-peers", about: "what 5,000 unfinished messages cost a caller", run: slow_peers::run },
     Trial { name: "vanished", about: "how long a connection outlives its peer", run: vanished::run },

@@ -4,8 +4,9 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::figures::{float, number, percentile};
-use super::program::{Caller, PATIENCE, Program, Served, pause, serve};
+use super::program::{Caller, PATIENCE, Program, Served, serve};
 use super::report::Report;
+use super::steady::{ASK_EVERY, SHARE, ask_until, tell};
 use super::unfinished::{BYTE_EVERY, Unfinished};
 use crate::Outcome;
 
@@ -14,11 +15,7 @@ const PEERS: usize = 5_000;
 const LIMIT: Duration = Duration::from_secs(12);
 /// How much later than that it may be.
 const LATE: Duration = Duration::from_secs(1);
-/// How often the good client asks.
-const ASK_EVERY: Duration = Duration::from_millis(1);
 const RATIO: f64 = 2.0;
-/// As many as are slower than one in a hundred.
-const SHARE: f64 = 0.99;
 
 pub(super) fn run(report: &mut Report) -> Outcome {
     let limit = format!("{}s", LIMIT.as_secs());
@@ -86,34 +83,6 @@ fn ask_beside(served: &Served, report: &mut Report) -> Outcome<Vec<f64>> {
     let late = |end: Duration| end.as_secs_f64() - LIMIT.as_secs_f64();
     report.at_least("  the first later than its limit by", late(closed.least), 0.0, "s");
     report.at_most("  the last later than its limit by", late(closed.most), LATE.as_secs_f64(), "s");
-    Ok(times)
-}
-
-fn tell(report: &Report, how: &str, times: &[f64]) {
-    let [half, most_of, all] = [0.5, SHARE, 1.0].map(|share| number(percentile(times, share)));
-    report
-        .tell(format!("{how}: {} questions, p50 {half} us, p99 {most_of} us, at most {all} us", times.len()));
-}
-
-/// Asks steadily until it is over; how long each answer took, in microseconds.
-///
-/// A question that had to wait for the answer to the one before it has waited since it was due.
-fn ask_until(served: &Served, mut is_over: impl FnMut() -> Outcome<bool>) -> Outcome<Vec<f64>> {
-    let mut caller: Caller = served.call()?;
-    caller.ask("hello\n", "HELLO\n")?;
-    let mut times = Vec::new();
-    let mut due = Instant::now();
-    while !is_over()? {
-        due += ASK_EVERY;
-        let early = due.saturating_duration_since(Instant::now());
-        if !early.is_zero() {
-            pause(early);
-        }
-        // Waking up late is this machine's doing, and not the server's.
-        let since = if early.is_zero() { due } else { Instant::now() };
-        caller.ask("hello\n", "HELLO\n")?;
-        times.push(since.elapsed().as_secs_f64() * 1e6);
-    }
     Ok(times)
 }
 
