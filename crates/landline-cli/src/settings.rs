@@ -1,4 +1,5 @@
-//! What a server can be told, once for the command line and once for the file: a flag and a key are the same field.
+//! What a server can be told, once for the command line and once for the file: a flag and a key are the same
+//! field.
 
 mod key;
 

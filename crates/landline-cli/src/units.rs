@@ -138,8 +138,8 @@ pub(crate) fn mode(text: &str) -> Result<u32, String> {
     mode.ok_or_else(|| FORMS.to_owned())
 }
 
-/// `USER`, `USER:GROUP` or `:GROUP`, by name or by number. Whether they exist is seen here, so that a wrong name is
-/// found before anything has started; the text stays, and is looked up again where it is used.
+/// `USER`, `USER:GROUP` or `:GROUP`, by name or by number. Whether they exist is seen here, so that a wrong
+/// name is found before anything has started; the text stays, and is looked up again where it is used.
 pub(crate) fn owner(text: &str) -> Result<String, String> {
     resolve_owner(text).map(|_| text.to_owned())
 }

@@ -185,7 +185,8 @@ impl<'s> Source<'s> {
     }
 }
 
-/// The entries of a table as they follow one another in the file, so that the first fault is the one that is said.
+/// The entries of a table as they follow one another in the file, so that the first fault is the one that is
+/// said.
 fn in_order(table: DeTable<'_>) -> Vec<(Key<'_>, Value<'_>)> {
     let mut entries: Vec<_> = table.into_iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);

@@ -20,7 +20,8 @@ pub(crate) fn new(port: u16) -> io::Result<PathBuf> {
     Ok(folder.join(format!("{port}-{}.sock", process::id())))
 }
 
-/// The control sockets in the folder at which somebody answers. Those of servers that are gone are taken away.
+/// The control sockets in the folder at which somebody answers. Those of servers that are gone are taken
+/// away.
 pub(crate) fn live() -> Vec<PathBuf> {
     let entries = folder().and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
     let sockets = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_socket()));

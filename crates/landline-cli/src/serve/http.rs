@@ -23,8 +23,8 @@ use crate::exit::Failure;
 use crate::side_door::SideDoor;
 use guard::{Guard, Verdict};
 
-/// Connections at a time; others wait. With those of the control socket, and with what each of the two servers
-/// holds itself (7), they fit into the descriptors that a server keeps free (48).
+/// Connections at a time; others wait. With those of the control socket, and with what each of the two
+/// servers holds itself (7), they fit into the descriptors that a server keeps free (48).
 const PLACES: usize = 16;
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -73,8 +73,8 @@ fn a_gibibyte_without_a_newline_costs_the_memory_of_one_message_and_the_connecti
     assert!(line.contains("1048576"), "it names the limit: {line}");
     let after = server.memory();
     println!("took {} KiB; memory {before} KiB, at most {most}, then {after}", poured.taken >> 10);
-    // For a moment there is the message of 1 MiB and the buffer to go on in, hardly larger, and what the pool keeps of the
-    // smaller ones it grew out of, 1 MiB at most; and some slack.
+    // For a moment there is the message of 1 MiB and the buffer to go on in, hardly larger, and what the pool
+    // keeps of the smaller ones it grew out of, 1 MiB at most; and some slack.
     assert!(most - before <= (3 << 10) + 256, "{before} KiB grew to {most}");
     assert!(after.saturating_sub(before) <= 2 << 10, "{before} KiB grew to {after}");
     server.call().asks("and the next\n");

@@ -24,8 +24,8 @@ use crate::error::{Error, Kind};
 /// which on Linux takes about two minutes for an address that never answers.
 ///
 /// # Errors
-/// [`is_config`](Error::is_config) for a Unix socket or a descriptor, [`is_resolve`](Error::is_resolve) when the
-/// name has no address, [`is_connect`](Error::is_connect) when
+/// [`is_config`](Error::is_config) for a Unix socket or a descriptor, [`is_resolve`](Error::is_resolve) when
+/// the name has no address, [`is_connect`](Error::is_connect) when
 /// every address refused or can't be reached (the error tells of the one that came nearest to an answer),
 /// [`is_lost`](Error::is_lost) when the peer took the connection and reset it at once, and
 /// [`is_timeout`](Error::is_timeout) when there was no answer in time.

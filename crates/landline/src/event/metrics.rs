@@ -22,8 +22,8 @@ use crate::server::Monitor;
 use histogram::Histogram;
 use traffic::Traffic;
 
-/// The bounds of the histogram of how long connections lasted, in seconds: from one question to a conversation
-/// of a day.
+/// The bounds of the histogram of how long connections lasted, in seconds: from one question to a
+/// conversation of a day.
 const CONNECTIONS: [u64; 9] = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400];
 /// The bounds of the histogram of how long answers took, in microseconds: from a look into memory to somebody
 /// else's server that hangs.

@@ -109,8 +109,8 @@ impl Fleet {
         Error::io(Kind::Serve, "cannot go on serving", cause)
     }
 
-    /// Says that it is not ready, closes the listeners, lets connections end at their next message boundary, cuts
-    /// what is left at the deadline or when `hurry` completes, and reports.
+    /// Says that it is not ready, closes the listeners, lets connections end at their next message boundary,
+    /// cuts what is left at the deadline or when `hurry` completes, and reports.
     pub(crate) async fn drain(mut self, hurry: impl Future<Output = ()>) -> DrainReport {
         let config = self.plan().map(|plan| plan.config.clone()).unwrap_or_default();
         let started = self.begin_end(config.drain_timeout);

@@ -48,9 +48,9 @@ impl Serving {
     /// }
     /// ```
     ///
-    /// What holds for a whole server ([`Config`], [`events`](crate::Server::events), [`on_reload`](Self::on_reload))
-    /// is said on the first of them: if `other` says something else, running is an error
-    /// ([`is_config`](Error::is_config)).
+    /// What holds for a whole server ([`Config`], [`events`](crate::Server::events),
+    /// [`on_reload`](Self::on_reload)) is said on the first of them: if `other` says something else,
+    /// running is an error ([`is_config`](Error::is_config)).
     #[must_use]
     pub fn and(mut self, other: Serving) -> Self {
         let said = (other.config != Config::default() && other.config != self.config)

@@ -40,8 +40,8 @@ impl Traffic {
     /// All there was so far, with what `live` says the open connections have done.
     ///
     /// A connection leaves the table first and is counted as closed then. So those that closed are looked at
-    /// before the table is: no connection is in both. One that is in neither makes the sum too small, and then
-    /// the sum that was told before holds: a counter never goes down.
+    /// before the table is: no connection is in both. One that is in neither makes the sum too small, and
+    /// then the sum that was told before holds: a counter never goes down.
     pub(super) fn tell(&self, live: impl FnOnce() -> Totals) -> Told {
         let counts = [&self.messages, &self.bytes_in, &self.bytes_out];
         let closed = counts.map(|count| count.closed.load(Acquire));
