@@ -1,6 +1,8 @@
 //! The `landline` program.
 
 mod args;
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine that uses it comes next"))]
+mod bench;
 mod call;
 mod config;
 mod control;
