@@ -6,7 +6,8 @@ use regex::bytes::Regex;
 
 use crate::bench::escape;
 
-/// How many bytes are compared before a difference is looked for: whole blocks are compared many bytes at a time.
+/// How many bytes are compared before a difference is looked for: whole blocks are compared many bytes at a
+/// time.
 const BLOCK: usize = 64;
 
 /// What a right reply is. Threads that check replies by a regular expression should have a clone each: it
@@ -29,8 +30,8 @@ pub(crate) enum Expect {
 }
 
 impl Expect {
-    /// How long the reply to a request has to be, if that is known; without a framing, nothing else tells where
-    /// a reply ends.
+    /// How long the reply to a request has to be, if that is known; without a framing, nothing else tells
+    /// where a reply ends.
     pub(crate) fn reply_len(&self, request: &[u8]) -> Option<usize> {
         match self {
             Expect::Upper | Expect::Echo | Expect::SameLength => Some(request.len()),

@@ -14,8 +14,8 @@ const PAYLOAD_MAX: usize = 64 << 20;
 /// How many letters hold any number of 64 bits, when there are 26 of them.
 const NUMBER_LETTERS: usize = 14;
 
-/// What is sent, compiled once; each message is a function of its connection and its number on it. So the same
-/// request can be rendered again to compare its reply with, and two runs send the same.
+/// What is sent, compiled once; each message is a function of its connection and its number on it. So the
+/// same request can be rendered again to compare its reply with, and two runs send the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Payload {
     parts: Vec<Part>,
@@ -36,8 +36,8 @@ enum Part {
 }
 
 impl Payload {
-    /// `--message`: text with escapes (`\n \r \t \xHH \\`) and fields (`{conn} {n} {random:64}`); `{{` and `}}`
-    /// are braces.
+    /// `--message`: text with escapes (`\n \r \t \xHH \\`) and fields (`{conn} {n} {random:64}`); `{{` and
+    /// `}}` are braces.
     pub(crate) fn message(template: &str, framing: Framing) -> Result<Self, String> {
         Self::checked(compile(template)?, framing)
     }
@@ -170,7 +170,8 @@ fn random(seed: u64, length: usize, out: &mut Vec<u8>) {
     out.extend((0..length).map(|_| LETTERS[random.usize(..LETTERS.len())]));
 }
 
-/// A seed of its own for each place of each message: the factors are odd and large, so neighbours lie far apart.
+/// A seed of its own for each place of each message: the factors are odd and large, so neighbours lie far
+/// apart.
 fn seed(conn: u64, n: u64, place: u64) -> u64 {
     conn.wrapping_mul(0x9e37_79b9_7f4a_7c15)
         ^ n.wrapping_mul(0xd6e8_feb8_6659_fd93).rotate_left(21)
