@@ -1,19 +1,13 @@
 //! A run for people, at the end of `landline bench`.
 
-use std::time::Duration;
+use landline::event::Charset;
 
-use landline::event::{Charset, escape};
-
-use crate::bench::figures::{self, bytes, grouped, per_second, percent};
-use crate::bench::latencies::Latencies;
+use crate::bench::figures::{self, per_second};
 use crate::bench::series;
-use crate::bench::summary::{Mode, Run, Summary};
+use crate::bench::summary::{Second, Summary};
+use crate::bench::tables::{self, micro, safe};
 use crate::bench::verdict::Verdict;
 use crate::terminal::words;
-
-/// What is told of a histogram; `min`, `max` and `mean` stand around them.
-const QUANTILES: [(&str, f64); 5] =
-    [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
 
 /// How wide the lines are that wrap.
 const WIDTH: usize = 100;
@@ -23,105 +17,32 @@ const PAYLOAD_SHOWN: usize = 60;
 
 /// The summary of a run, in lines.
 pub(crate) fn render(summary: &Summary, charset: Charset) -> String {
-    let figures = [counts(summary), latencies(summary), further(summary, charset), notes(summary)];
+    let (counts, latencies) = (table(&tables::counts(summary)), table(&tables::latencies(summary)));
+    let figures = [counts, latencies, remarks(summary, charset), notes(summary)];
     let figures = figures.iter().filter(|part| !part.is_empty()).map(|part| micro(part, charset));
     let parts: Vec<String> = std::iter::once(head(summary, charset)).chain(figures).collect();
     parts.join("\n")
 }
 
 fn head(summary: &Summary, charset: Charset) -> String {
-    let Run { target, payload, expect, connections, threads, pipeline, framing, mode, .. } = &summary.run;
-    let mode = match mode {
-        Mode::Closed => "closed loop".to_owned(),
-        Mode::Open { rate } => format!("open loop at {}/s", grouped(*rate)),
-    };
+    let [target, payload, expect] =
+        [&summary.run.target, &summary.run.payload, &summary.run.expect].map(|text| shown(text, charset));
     let lasted = figures::time(summary.lasted);
-    let target = shown(target, charset);
-    let parts = [
-        number(*connections, "connection"),
-        number(*threads, "thread"),
-        format!("pipeline {pipeline}"),
-        framing.to_string(),
-        mode,
-    ];
-    let (payload, expect) = (shown(payload, charset), shown(expect, charset));
-    let setting = words(&parts.join(" \u{b7} "), charset).into_owned();
+    let setting = tables::setting(summary).join(" \u{b7} ");
+    let setting = words(&setting, charset);
     format!("{target}, {lasted}\n{setting}\nsent {payload}, expected {expect}\n")
 }
 
-fn counts(summary: &Summary) -> String {
-    let per_second = |count| per_second(summary.per_second(count));
-    let bytes_per_second = |count| format!("{}/s", bytes(summary.per_second(count)));
-    let row = |name: &str, count: String, rate: String| vec![name.to_owned(), count, rate];
-    let size = |count| bytes(figures::float(count));
-    let mut rows = vec![
-        row("replies", grouped(summary.replies), format!("{}/s", per_second(summary.replies))),
-        row("sent", size(summary.bytes_sent), bytes_per_second(summary.bytes_sent)),
-        row("received", size(summary.bytes_received), bytes_per_second(summary.bytes_received)),
-        row("errors", grouped(summary.errors.total()), percent(summary.error_rate())),
-    ];
-    for (kind, count) in summary.errors.by_frequency() {
-        rows.push(row(&format!("  {}", kind.words()), grouped(count), String::new()));
-    }
-    table(&rows)
-}
-
-fn latencies(summary: &Summary) -> String {
-    let mut rows = vec![vec!["latency".to_owned(), "min".to_owned()]];
-    rows[0].extend(QUANTILES.iter().map(|(name, _)| (*name).to_owned()));
-    rows[0].extend(["max".to_owned(), "mean".to_owned()]);
-    rows.extend(measured(summary).into_iter().map(|(name, times)| row(name, times)));
-    if rows.len() > 1 { table(&rows) } else { String::new() }
-}
-
-/// The histograms of a run that hold something, each with its name; the latency that counts comes first.
-pub(super) fn measured(summary: &Summary) -> Vec<(&'static str, &Latencies)> {
-    let all = [
-        ("from the schedule", summary.from_schedule.as_ref()),
-        ("from the send", Some(&summary.from_send)),
-        ("sent late by", summary.slip.as_ref()),
-        ("to connect", Some(&summary.connects)),
-    ];
-    let present = all.into_iter().filter_map(|(name, times)| Some((name, times?)));
-    present.filter(|(_, times)| times.count() > 0).collect()
-}
-
-/// The cells of a histogram, in the order of the head of the table.
-fn row(name: &str, times: &Latencies) -> Vec<String> {
-    let quantiles = QUANTILES.iter().map(|(_, share)| times.quantile(*share));
-    let times = std::iter::once(times.min()).chain(quantiles).chain([times.max(), times.mean()]);
-    let cells = times.map(|time| time.map_or_else(String::new, figures::column));
-    std::iter::once(name.to_owned()).chain(cells).collect()
-}
-
-fn further(summary: &Summary, charset: Charset) -> String {
-    let mut lines = Vec::new();
-    lines.extend(sparkline(summary, charset));
-    if summary.connects.count() > summary.run.connections {
-        let count = summary.connects.count();
-        let rate = per_second(summary.per_second(count));
-        lines.push(format!("connections made: {}, {rate}/s", grouped(count)));
-    }
-    let cpu = |cpu: Option<Duration>| summary.per_request(cpu).map(figures::time);
-    let cpus = [("generator", cpu(summary.generator_cpu)), ("server", cpu(summary.server_cpu))];
-    let cpus = cpus.into_iter().filter_map(|(who, time)| Some(format!("{who} {}", time?)));
-    let cpus: Vec<String> = cpus.collect();
-    if !cpus.is_empty() {
-        lines.push(format!("CPU per request: {}", cpus.join(", ")));
-    }
-    if let Some(tcp) = summary.tcp {
-        let again = number(tcp.retransmits, "retransmit");
-        lines.push(format!("TCP: median round trip {}, {again}", figures::time(tcp.rtt)));
-    }
-    lines.iter().flat_map(|line| ["  ", line, "\n"]).collect()
+fn remarks(summary: &Summary, charset: Charset) -> String {
+    let lines = sparkline(summary, charset).into_iter().chain(tables::remarks(summary));
+    lines.flat_map(|line| ["  ".to_owned(), line, "\n".to_owned()]).collect()
 }
 
 /// The rate over time, where there are letters to draw it with.
 fn sparkline(summary: &Summary, charset: Charset) -> Option<String> {
     const LEVELS: [char; 8] =
         ['\u{2581}', '\u{2582}', '\u{2583}', '\u{2584}', '\u{2585}', '\u{2586}', '\u{2587}', '\u{2588}'];
-    let rates: Vec<f64> =
-        series::thin(&summary.seconds, 60).iter().map(super::summary::Second::rate).collect();
+    let rates: Vec<f64> = series::thin(&summary.seconds, 60).iter().map(Second::rate).collect();
     let most = rates.iter().copied().fold(0.0, f64::max);
     if charset == Charset::Ascii || rates.len() < 3 || most <= 0.0 {
         return None;
@@ -173,32 +94,19 @@ fn table(rows: &[Vec<String>]) -> String {
     text
 }
 
-/// What the command line said, harmless and not too long. It was typed with escapes, so its backslashes stay.
+/// What the command line said, harmless and not too long.
 fn shown(text: &str, charset: Charset) -> String {
-    let safe = escape(text.as_bytes(), charset).replace(r"\\", r"\");
+    let safe = safe(text, charset);
     match safe.char_indices().nth(PAYLOAD_SHOWN) {
         Some((end, _)) => format!("{}...", &safe[..end]),
         None => safe,
     }
 }
 
-fn number(count: u64, thing: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {thing}{plural}", grouped(count))
-}
-
-/// The sign of the micro in our own figures.
-fn micro(text: &str, charset: Charset) -> String {
-    if charset == Charset::Ascii {
-        return text.to_owned();
-    }
-    ('0'..='9')
-        .fold(text.to_owned(), |text, digit| text.replace(&format!("{digit}us"), &format!("{digit}\u{b5}s")))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::summary::Run;
     use crate::bench::summary::samples::{MS, closed, open};
 
     #[test]

@@ -104,8 +104,8 @@ impl fmt::Display for Verdict {
             }
             Self::GeneratorBusy { load, threads } => write!(
                 f,
-                "the generator was busy for {} of the time on its {threads} threads: the limit may be its own \
-                 and not the server's",
+                "the generator was busy for {} of the time on its {threads} threads: the limit may be its \
+                 own and not the server's",
                 percent(*load)
             ),
             Self::ClosedLoop { p99, steady } => write!(
