@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 use landline::address::Address;
 use landline::frame::Framing;
 
+#[cfg(target_os = "linux")]
+use crate::bench::BenchArgs;
 use crate::settings::{ListenerSettings, ServerSettings, framing};
 use crate::units::{self, Limit};
 
@@ -33,6 +35,7 @@ Exit codes:
   0 ok             1 other                  2 usage or configuration
   3 unknown name   4 refused, unreachable   5 timeout
   6 connection lost: reset, or closed before the answer
+  9 an expectation that was not met
   10 cannot listen                          11 stopped with connections cut
   130 Ctrl-C";
 
@@ -42,6 +45,9 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Talk to a server: at a prompt, with one message, or as a pipe
     Call(CallArgs),
+    /// Measure any server that answers requests: rate, latency, errors
+    #[cfg(target_os = "linux")]
+    Bench(Box<BenchArgs>),
     /// Look at a running server, and steer it
     Ctl(CtlArgs),
 }

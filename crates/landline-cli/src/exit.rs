@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Timeout = 5,
     /// A connection that was reset, or closed before the answer.
     Lost = 6,
+    /// An expectation that was not met.
+    Expectation = 9,
     /// An address that could not be listened on.
     Listen = 10,
     /// A server that stopped and had to cut connections.

@@ -121,7 +121,7 @@ pub(crate) struct Tally {
 
 /// What happened in one second.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Interval {
+pub(crate) struct Interval {
     pub(super) replies: u64,
     pub(super) errors: u64,
     pub(super) latency: Sparse,
@@ -198,6 +198,12 @@ impl Tally {
             mine.errors += theirs.errors;
             mine.latency.merge(theirs.latency);
         }
+    }
+
+    /// What happened in a second that is over.
+    pub(crate) fn over(&mut self, second: usize) -> Interval {
+        self.close_second();
+        self.seconds.get(second).cloned().unwrap_or_default()
     }
 
     /// The second under way. Time that goes back by a little counts into it too.

@@ -82,7 +82,7 @@ async fn connect(args: &CallArgs) -> Result<TcpStream, Failure> {
 }
 
 /// A failure to connect, with what the caller may do about it.
-fn unreachable(error: Error, address: &Address) -> Failure {
+pub(crate) fn unreachable(error: Error, address: &Address) -> Failure {
     let port = address.port();
     if error.is_lost() {
         return error.into();

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is how to fail, in helpers too")]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod call_once;
 mod call_pipe;
 mod call_prompt;

@@ -33,10 +33,13 @@ mod connect;
 mod conversation;
 mod race;
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 pub use connect::connect;
 pub use conversation::Client;
+
+pub use crate::sys::socket::Way;
 
 use crate::address::Address;
 use crate::error::Error;
@@ -111,4 +114,10 @@ impl Default for Options {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What the kernel has measured on the way to the peer of a TCP connection; `None` for other sockets and where the system does
+/// not tell, which is everywhere but on Linux.
+pub fn way(socket: &impl AsFd) -> Option<Way> {
+    crate::sys::socket::way(usize::try_from(socket.as_fd().as_raw_fd()).ok()?)
 }

@@ -164,11 +164,13 @@ pub(crate) fn dismiss(socket: &OwnedFd, text: &[u8]) {
 }
 
 /// What the kernel has measured on the way to a peer.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Way {
-    pub(crate) round_trip: Duration,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Way {
+    /// How long a segment takes to the peer and its acknowledgement back, smoothed.
+    pub round_trip: Duration,
     /// How many segments were sent again.
-    pub(crate) retransmits: u32,
+    pub retransmits: u32,
 }
 
 /// What the kernel has measured on the connection that has this descriptor now; none if it is no TCP
