@@ -59,7 +59,7 @@ fn notes(summary: &Summary) -> String {
 /// What one wants to know first.
 fn highlights(summary: &Summary) -> String {
     let quantile =
-        |share: f64| summary.latency().quantile(share).map_or_else(|| "-".to_owned(), figures::time);
+        |share: f64| summary.latency().quantile(share).map_or_else(|| "-".to_owned(), figures::column);
     let rate = format!("{}/s", figures::per_second(summary.rate()));
     let errors = figures::percent(summary.error_rate());
     let all = [("rate", rate), ("p50", quantile(0.5)), ("p99", quantile(0.99)), ("errors", errors)];

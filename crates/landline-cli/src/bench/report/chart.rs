@@ -143,14 +143,14 @@ fn draw_on(area: &Area<'_>, chart: &Chart) -> Result<(), Failure> {
     let mut drawn = ChartBuilder::on(area)
         .margin_top(10)
         .margin_right(30)
-        .x_label_area_size(44)
+        .x_label_area_size(48)
         .y_label_area_size(86)
         .build_cartesian_2d(x.clone(), y.clone())?;
     drawn
         .configure_mesh()
         .axis_style(TEXT)
         .bold_line_style(GRID)
-        .label_style(("sans-serif", 16).into_font().color(&TEXT))
+        .label_style(("sans-serif", 19).into_font().color(&TEXT))
         .x_desc(x.name)
         .y_desc(y.name)
         .draw()?;

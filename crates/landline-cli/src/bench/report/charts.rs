@@ -107,8 +107,11 @@ fn time_axis(seconds: &[Second]) -> Axis {
     axis
 }
 
-/// Nanoseconds as a label.
+/// Nanoseconds as a label; nothing of something needs no unit.
 fn time(value: f64) -> String {
+    if value < 1.0 {
+        return "0".to_owned();
+    }
     figures::time(Duration::from_secs_f64((value / 1e9).max(0.0))).replace("us", "\u{b5}s")
 }
 
@@ -143,6 +146,7 @@ mod tests {
     #[test]
     fn charts_over_time_end_where_the_run_ended() {
         for chart in [latency(&closed()), rate(&closed()), errors(&closed())] {
+            assert_eq!(chart.x.labels[0].1, "0");
             assert_eq!((last(&chart.x), chart.x.to.round().to_string()), ("10s", "10".to_owned()));
         }
         assert_eq!(rate(&open()).lines[0].name, "wanted");
