@@ -7,6 +7,8 @@
     reason = "its whole work is to tell a person what it runs"
 )]
 
+#[cfg(target_os = "linux")]
+mod bench;
 mod check;
 mod step;
 mod test;
@@ -25,6 +27,9 @@ usage: cargo xtask TASK
   check           formatting, lints, documentation, dependencies; stops at the first failure
   test [-- ARGS]  every test of the workspace, skipping none; ARGS go to cargo test
   trial [NAME]    a measurement of the real program, held to its bound; without a NAME, a list of them
+  bench [--all] [--rows A,B] [--columns X,Y]
+                  what a reply costs landline and others in CPU time, as one table; an unknown name lists those
+                  there are
   help            this text
 ";
 
@@ -37,7 +42,9 @@ enum Task {
     Test(Vec<OsString>),
     /// A trial by its name, or the list of them.
     Trial(Option<OsString>),
-    /// A process that a trial starts from this program: not for people.
+    /// The words that choose a part of the table.
+    Bench(Vec<OsString>),
+    /// A process that a trial or a benchmark starts from this program: not for people.
     Part(Vec<OsString>),
     Help,
 }
@@ -48,7 +55,8 @@ fn main() -> ExitCode {
         Ok(Task::Test(extra)) => enter_workspace().and_then(|()| test::run(extra)),
         Ok(Task::Trial(None)) => trial::list(),
         Ok(Task::Trial(Some(name))) => enter_workspace().and_then(|()| trial::run(&name)),
-        Ok(Task::Part(words)) => trial::part(&words),
+        Ok(Task::Bench(words)) => enter_workspace().and_then(|()| bench::run(&words)),
+        Ok(Task::Part(words)) => bench::part(&words).unwrap_or_else(|| trial::part(&words)),
         Ok(Task::Help) => {
             print!("{USAGE}");
             Ok(())
@@ -78,6 +86,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
         }
         Some("test") => Task::Test(Vec::new()),
         Some("trial") if rest.len() < 2 => return Ok(Task::Trial(rest.pop())),
+        Some("bench") => return Ok(Task::Bench(rest)),
         Some("part") => return Ok(Task::Part(rest)),
         Some("help" | "--help" | "-h") => Task::Help,
         _ => return Err(format!("no task is called {}", word.display())),
@@ -102,6 +111,22 @@ fn workspace(manifest_dir: Option<OsString>) -> Outcome<PathBuf> {
     let package = manifest_dir.ok_or("cargo did not start this; run it as `cargo xtask`")?;
     let root = Path::new(&package).parent().ok_or("xtask lies in no workspace")?;
     Ok(root.to_owned())
+}
+
+/// Benchmarks read what only Linux tells about a process.
+#[cfg(not(target_os = "linux"))]
+mod bench {
+    use std::ffi::OsString;
+
+    use crate::Outcome;
+
+    pub(crate) fn run(_: &[OsString]) -> Outcome {
+        Err("the benchmark needs Linux".to_owned())
+    }
+
+    pub(crate) fn part(_: &[OsString]) -> Option<Outcome> {
+        None
+    }
 }
 
 /// Trials read what only Linux tells about a process.
@@ -148,6 +173,7 @@ mod tests {
         assert_eq!(parsed("test"), Ok(Task::Test(vec![])));
         assert_eq!(parsed("trial"), Ok(Task::Trial(None)));
         assert_eq!(parsed("trial startup"), Ok(Task::Trial(Some("startup".into()))));
+        assert_eq!(parsed("bench --all"), Ok(Task::Bench(vec!["--all".into()])));
         assert_eq!(parsed("help"), Ok(Task::Help));
     }
 

@@ -7,7 +7,7 @@ use super::report::Report;
 use crate::Outcome;
 
 pub(super) fn run(report: &mut Report) -> Outcome {
-    let bare = Rival::new("bare epoll loop", part(&[reference::PART]));
+    let bare = Rival::new("bare epoll loop", part(&[reference::PART, "raw"]));
     let landline = Rival::new("landline", serve(&["--quiet", "--threads", "1"]));
     duel::compare(report, bare, landline)
 }

@@ -1,82 +1,185 @@
 //! What a reply costs two servers in CPU time, next to each other.
 //!
-//! Server and client have a core each. Runs alternate as A B B A, so that a machine that grows faster or
-//! slower favours neither; pairs of A with itself say how much of a difference means nothing.
+//! Servers and callers have a core each. Runs alternate as A B B A, so that a machine that grows faster or
+//! slower favours neither; pairs of A with itself say how much of a difference means nothing. Both servers
+//! stay for some rounds, and are then started anew: where a process happens to lie in memory is luck, too.
 
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use rustix::thread::sched_getaffinity;
 
 use super::figures::{float, median, number, spread};
-use super::load::{Load, MESSAGE};
+use super::load::Load;
 use super::proc::cpu;
 use super::program::{Program, Served};
 use super::report::Report;
+use super::traffic::Traffic;
 use crate::Outcome;
 
 const CONNECTIONS: [usize; 2] = [50, 1_000];
-const MESSAGES: u64 = 200_000;
+/// How often the servers are started, and how many rounds of A B B A and A they then go through.
+const SITTINGS: usize = 3;
 const ROUNDS: usize = 4;
+/// How long a run takes, about: many short ones lie closer together than few long ones.
+const RUN: Duration = Duration::from_millis(120);
+/// No fewer messages than this are a run, for each connection.
+const EXCHANGES_MIN: usize = 2;
 const SERVER_CORE: usize = 0;
 const CLIENT_CORE: usize = 1;
 
-/// One of the two: its name, and the command line of a server that says its port and has one thread.
+/// One of the two: its name, and how it is started. It has one thread.
 #[derive(Debug)]
-pub(super) struct Rival {
-    pub(super) name: String,
-    pub(super) command: Command,
+pub(crate) struct Rival {
+    pub(crate) name: String,
+    command: Command,
+    ready: Ready,
+}
+
+/// How a server says that it listens.
+#[derive(Debug, Clone)]
+pub(crate) enum Ready {
+    /// By its port, on a line of its own.
+    Port,
+    /// By some words; it was told the port.
+    Words(&'static str, u16),
 }
 
 impl Rival {
-    pub(super) fn new(name: &str, command: Command) -> Self {
-        Self { name: name.to_owned(), command }
+    pub(crate) fn new(name: &str, command: Command) -> Self {
+        Self { name: name.to_owned(), command, ready: Ready::Port }
+    }
+
+    /// It does not say its port, but is ready with these words.
+    pub(crate) fn on_port(self, port: u16, words: &'static str) -> Self {
+        Self { ready: Ready::Words(words, port), ..self }
+    }
+
+    /// Starts it on the servers' core.
+    pub(crate) fn start(&mut self) -> Outcome<Served> {
+        let program = Program::start_on(SERVER_CORE, &mut self.command)?;
+        match self.ready {
+            Ready::Port => Served::hear(program),
+            Ready::Words(words, port) => loop {
+                let (ready, line) = program.line()?;
+                if line.contains(words) {
+                    return Ok(Served { program, port, ready });
+                }
+            },
+        }
+    }
+}
+
+/// A server with its callers.
+struct Seat {
+    served: Served,
+    load: Load,
+    /// How many messages a run is.
+    messages: u64,
+}
+
+impl Seat {
+    fn prepare(rival: &mut Rival, traffic: &Traffic) -> Outcome<Self> {
+        let served = rival.start()?;
+        let load = callers(served.port, traffic)?;
+        let mut seat = Self { served, load, messages: 0 };
+        // Caches and branch predictors, and the kernel's, get to know the work meanwhile.
+        let least = (traffic.connections * traffic.depth * EXCHANGES_MIN) as u64;
+        let mut sample = least;
+        loop {
+            let begun = Instant::now();
+            let exchanged = seat.load.exchange(sample)?;
+            let taken = begun.elapsed();
+            if taken >= RUN / 4 {
+                let share = RUN.as_secs_f64() / taken.as_secs_f64();
+                seat.messages = whole(float(exchanged) * share).max(least);
+                return Ok(seat);
+            }
+            sample *= 2;
+        }
     }
 
     /// Nanoseconds of CPU time on the server's side, all its threads, for each reply.
-    fn cost(&mut self, connections: usize) -> Outcome<f64> {
-        let served = Served::hear(Program::start_on(SERVER_CORE, &mut self.command)?)?;
-        let mut load = Load::start_on(CLIENT_CORE, served.port, connections)?;
-        // Caches and branch predictors, and the kernel's, get to know the work first.
-        load.exchange(MESSAGES / 10)?;
-        let before = cpu(served.pid())?;
-        let messages = load.exchange(MESSAGES)?;
-        let after = cpu(served.pid())?;
+    fn cost(&mut self) -> Outcome<f64> {
+        let before = cpu(self.served.pid())?;
+        let messages = self.load.exchange(self.messages)?;
+        let after = cpu(self.served.pid())?;
         Ok((after - before) / float(messages))
     }
 }
 
-/// Measures A and B at each number of connections.
-pub(super) fn compare(report: &mut Report, mut a: Rival, mut b: Rival) -> Outcome {
-    let cores = sched_getaffinity(None).map_err(|error| format!("cannot see the cores: {error}"))?;
-    if !cores.is_set(SERVER_CORE) || !cores.is_set(CLIENT_CORE) {
-        return Err(format!("this needs cores {SERVER_CORE} and {CLIENT_CORE}"));
-    }
-    report.tell(format!(
-        "{MESSAGES} messages of {MESSAGE} B a run, one in flight on each connection, every reply verified; \
-         server on core {SERVER_CORE}, client on core {CLIENT_CORE}"
-    ));
-    CONNECTIONS.into_iter().try_for_each(|connections| compare_at(connections, report, &mut a, &mut b))
+/// Callers on their core; each has been answered.
+pub(crate) fn callers(port: u16, traffic: &Traffic) -> Outcome<Load> {
+    Load::start_on(CLIENT_CORE, port, traffic)
 }
 
-fn compare_at(connections: usize, report: &Report, a: &mut Rival, b: &mut Rival) -> Outcome {
-    let (mut costs_a, mut costs_b) = (Vec::new(), Vec::new());
-    let (mut ratios, mut noise) = (Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let a1 = a.cost(connections)?;
-        let b1 = b.cost(connections)?;
-        let b2 = b.cost(connections)?;
-        let a2 = a.cost(connections)?;
-        let a3 = a.cost(connections)?;
-        costs_a.extend([a1, a2, a3]);
-        costs_b.extend([b1, b2]);
-        ratios.extend([b1 / a1, b2 / a2]);
-        noise.push(a3 / a2);
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of messages")]
+fn whole(figure: f64) -> u64 {
+    figure as u64
+}
+
+/// What came out of it: nanoseconds for a reply, and pairs.
+#[derive(Debug, Default)]
+pub(crate) struct Contest {
+    pub(crate) costs_a: Vec<f64>,
+    pub(crate) costs_b: Vec<f64>,
+    /// B to A.
+    pub(crate) ratios: Vec<f64>,
+    /// A to itself.
+    pub(crate) noise: Vec<f64>,
+}
+
+/// Has both answer the same callers in turns.
+pub(crate) fn contest(a: &mut Rival, b: &mut Rival, traffic: [&Traffic; 2]) -> Outcome<Contest> {
+    let mut contest = Contest::default();
+    for _ in 0..SITTINGS {
+        let (mut a, mut b) = (Seat::prepare(a, traffic[0])?, Seat::prepare(b, traffic[1])?);
+        for _ in 0..ROUNDS {
+            let a1 = a.cost()?;
+            let b1 = b.cost()?;
+            let b2 = b.cost()?;
+            let a2 = a.cost()?;
+            let a3 = a.cost()?;
+            contest.costs_a.extend([a1, a2, a3]);
+            contest.costs_b.extend([b1, b2]);
+            contest.ratios.extend([b1 / a1, b2 / a2]);
+            contest.noise.push(a3 / a2);
+        }
     }
-    let (a, b) = (&a.name, &b.name);
-    report.tell(format!("{connections} connections:"));
-    report.tell(format!("  {a}, median: {} ns a reply", number(median(&costs_a))));
-    report.tell(format!("  {b}, median: {} ns a reply", number(median(&costs_b))));
-    report.tell(format!("  {b} to {a}, {} pairs: {}", ratios.len(), spread(&ratios)));
-    report.tell(format!("  {a} to itself, {} pairs: {}", noise.len(), spread(&noise)));
+    Ok(contest)
+}
+
+/// Servers and callers must not share a core.
+pub(crate) fn need_two_cores() -> Outcome {
+    let cores = sched_getaffinity(None).map_err(|error| format!("cannot see the cores: {error}"))?;
+    if cores.is_set(SERVER_CORE) && cores.is_set(CLIENT_CORE) {
+        Ok(())
+    } else {
+        Err(format!("this needs cores {SERVER_CORE} and {CLIENT_CORE}"))
+    }
+}
+
+/// Measures A and B at each number of connections.
+pub(crate) fn compare(report: &mut Report, mut a: Rival, mut b: Rival) -> Outcome {
+    need_two_cores()?;
+    report.tell(format!(
+        "runs of {RUN:?} with messages of {} B, one in flight on each connection, every reply verified; \
+         server on core {SERVER_CORE}, client on core {CLIENT_CORE}",
+        Traffic::USUAL_SIZE
+    ));
+    for connections in CONNECTIONS {
+        let traffic = Traffic::ping_pong(connections);
+        let contest = contest(&mut a, &mut b, [&traffic; 2])?;
+        report.tell(format!("{connections} connections:"));
+        tell(report, &contest, &a.name, &b.name);
+    }
     Ok(())
+}
+
+fn tell(report: &Report, contest: &Contest, a: &str, b: &str) {
+    let Contest { costs_a, costs_b, ratios, noise } = contest;
+    report.tell(format!("  {a}, median: {} ns a reply", number(median(costs_a))));
+    report.tell(format!("  {b}, median: {} ns a reply", number(median(costs_b))));
+    report.tell(format!("  {b} to {a}, {} pairs: {}", ratios.len(), spread(ratios)));
+    report.tell(format!("  {a} to itself, {} pairs: {}", noise.len(), spread(noise)));
 }

@@ -2,12 +2,12 @@
 
 /// A count as a figure to calculate with.
 #[expect(clippy::cast_precision_loss, reason = "what is counted here is far below 2^52")]
-pub(super) fn float(count: u64) -> f64 {
+pub(crate) fn float(count: u64) -> f64 {
     count as f64
 }
 
 /// With as many decimals as say something.
-pub(super) fn number(figure: f64) -> String {
+pub(crate) fn number(figure: f64) -> String {
     match figure.abs() {
         _ if figure.fract() == 0.0 => format!("{figure}"),
         ..10.0 => format!("{figure:.3}"),
@@ -17,7 +17,7 @@ pub(super) fn number(figure: f64) -> String {
 }
 
 /// The one in the middle, or what lies half-way between the two there.
-pub(super) fn median(figures: &[f64]) -> f64 {
+pub(crate) fn median(figures: &[f64]) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let (low, high) = (sorted.len().saturating_sub(1) / 2, sorted.len() / 2);
@@ -28,7 +28,7 @@ pub(super) fn median(figures: &[f64]) -> f64 {
 }
 
 /// The least figure that this share of all are not above.
-pub(super) fn percentile(figures: &[f64], share: f64) -> f64 {
+pub(crate) fn percentile(figures: &[f64], share: f64) -> f64 {
     let mut sorted = figures.to_vec();
     sorted.sort_by(f64::total_cmp);
     let above = |place: usize| float(place as u64) < share * float(sorted.len() as u64);
@@ -37,7 +37,7 @@ pub(super) fn percentile(figures: &[f64], share: f64) -> f64 {
 }
 
 /// The median and the least and the most: `1.043 (1.031 to 1.060)`.
-pub(super) fn spread(figures: &[f64]) -> String {
+pub(crate) fn spread(figures: &[f64]) -> String {
     let least = figures.iter().copied().fold(f64::INFINITY, f64::min);
     let most = figures.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("{:.3} ({least:.3} to {most:.3})", median(figures))

@@ -5,24 +5,26 @@
 //! bound is, and fails when a bound is missed.
 
 mod cpu;
-mod duel;
-mod figures;
+pub(crate) mod duel;
+pub(crate) mod figures;
 mod idle_memory;
 mod list;
-mod load;
+pub(crate) mod load;
 mod network;
-mod proc;
-mod program;
-mod reference;
+pub(crate) mod proc;
+pub(crate) mod program;
+pub(crate) mod reference;
 mod refusals;
-mod report;
+pub(crate) mod report;
 mod shortage;
 mod slow_peers;
 mod spread;
 mod startup;
 mod steady;
 mod syscalls;
+pub(crate) mod traffic;
 mod unfinished;
+pub(crate) mod upper;
 mod vanished;
 mod versus;
 
@@ -34,6 +36,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::Outcome;
 use crate::step::Step;
 use report::Report;
+use traffic::Traffic;
 
 /// A measurement that has a name.
 struct Trial {
@@ -87,27 +90,28 @@ pub(crate) fn run(name: &OsStr) -> Outcome {
 pub(crate) fn part(words: &[OsString]) -> Outcome {
     let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
     match words[..] {
-        [reference::PART] => reference::run(),
-        [name @ (load::PART | unfinished::PART), port, connections] => {
-            let run = if name == load::PART { load::run } else { unfinished::run };
-            match (port.parse(), connections.parse()) {
-                (Ok(port), Ok(connections)) => run(port, connections),
-                _ => Err("a port and a number of connections".to_owned()),
-            }
-        }
+        [reference::PART, cut] => reference::run(cut.parse()?),
+        [load::PART, port, ref rest @ ..] => match (port.parse(), Traffic::parse(rest)) {
+            (Ok(port), Some(traffic)) => load::run(port, &traffic),
+            _ => Err("a port and what is said there".to_owned()),
+        },
+        [unfinished::PART, port, connections] => match (port.parse(), connections.parse()) {
+            (Ok(port), Ok(connections)) => unfinished::run(port, connections),
+            _ => Err("a port and a number of connections".to_owned()),
+        },
         _ => Err("no such part".to_owned()),
     }
 }
 
 /// Raises the soft limit on open files to the hard one, here and in what is started from here.
-fn raise_open_files() -> Outcome {
+pub(crate) fn raise_open_files() -> Outcome {
     let limit = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
         .map_err(|error| format!("cannot raise the limit on open files: {error}"))
 }
 
 /// What was measured on, for whoever compares.
-fn machine() -> String {
+pub(crate) fn machine() -> String {
     let system = rustix::system::uname();
     let cores = available_parallelism().map_or(1, usize::from);
     format!("on {} {}, {cores} cores", system.sysname().to_string_lossy(), system.release().to_string_lossy())

@@ -11,7 +11,7 @@ use super::figures::float;
 use crate::Outcome;
 
 /// The memory that is really there, in bytes.
-pub(super) fn resident(pid: Pid) -> Outcome<u64> {
+pub(crate) fn resident(pid: Pid) -> Outcome<u64> {
     let text = read(&directory(pid).join("smaps_rollup"))?;
     rss(&text).ok_or_else(|| "smaps_rollup says no Rss".to_owned())
 }
@@ -22,7 +22,7 @@ fn rss(smaps: &str) -> Option<u64> {
 }
 
 /// The CPU time of all its threads, in nanoseconds. Threads that have ended are not in it.
-pub(super) fn cpu(pid: Pid) -> Outcome<f64> {
+pub(crate) fn cpu(pid: Pid) -> Outcome<f64> {
     let mut sum = 0;
     for thread in entries(&directory(pid).join("task"))? {
         let text = read(&thread.join("schedstat"))?;
@@ -33,19 +33,19 @@ pub(super) fn cpu(pid: Pid) -> Outcome<f64> {
 }
 
 /// The share of one core that a process took while `elapsed` passed, from its CPU time before and after.
-pub(super) fn share(before: f64, after: f64, elapsed: Duration) -> f64 {
+pub(crate) fn share(before: f64, after: f64, elapsed: Duration) -> f64 {
     (after - before) / 1e9 / elapsed.as_secs_f64()
 }
 
 /// How many descriptors it has open.
-pub(super) fn descriptors(pid: Pid) -> Outcome<usize> {
+pub(crate) fn descriptors(pid: Pid) -> Outcome<usize> {
     Ok(entries(&directory(pid).join("fd"))?.len())
 }
 
 /// For each epoll of a process that watches established connections: how many.
 ///
 /// tokio holds a second descriptor of the same epoll, so what watches the same descriptors counts once.
-pub(super) fn watched_connections(pid: Pid) -> Outcome<Vec<usize>> {
+pub(crate) fn watched_connections(pid: Pid) -> Outcome<Vec<usize>> {
     let table = read(&directory(pid).join("net/tcp"))?;
     let connections = established(&table);
     let mut epolls = BTreeSet::new();

@@ -1,38 +1,41 @@
 //! A program under trial: started, heard, stopped. It never outlives its trial.
 
 use std::env;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::Outcome;
 
 /// Far longer than anything here takes: what has not come by then will not come.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How many lines of a program wait for being heard before it has to wait for that.
 const LINES_MAX: usize = 10_000;
 
 /// What a program says, line by line, each with the time at which it came.
-pub(super) type Lines = Receiver<(Instant, String)>;
+pub(crate) type Lines = Receiver<(Instant, String)>;
 
 /// A process; killed when it is dropped.
 #[derive(Debug)]
-pub(super) struct Program {
+pub(crate) struct Program {
     name: String,
     child: Child,
     lines: Lines,
 }
 
 impl Program {
-    pub(super) fn start(command: &mut Command) -> Outcome<Self> {
+    pub(crate) fn start(command: &mut Command) -> Outcome<Self> {
         let name = Path::new(command.get_program()).file_name().unwrap_or_default().display().to_string();
         let mut child = command
             .stdout(Stdio::piped())
@@ -43,7 +46,7 @@ impl Program {
     }
 
     /// Starts it on one core, where its threads then stay.
-    pub(super) fn start_on(core: usize, command: &mut Command) -> Outcome<Self> {
+    pub(crate) fn start_on(core: usize, command: &mut Command) -> Outcome<Self> {
         let cannot_pin = |error| format!("cannot pin a process to core {core}: {error}");
         let ours = sched_getaffinity(None).map_err(cannot_pin)?;
         let mut its = CpuSet::new();
@@ -55,12 +58,12 @@ impl Program {
         started
     }
 
-    pub(super) fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }
 
     /// The next line that it prints, and when that came.
-    pub(super) fn line(&self) -> Outcome<(Instant, String)> {
+    pub(crate) fn line(&self) -> Outcome<(Instant, String)> {
         self.lines.recv_timeout(PATIENCE).map_err(|error| match error {
             RecvTimeoutError::Timeout => format!("{} says nothing", self.name),
             RecvTimeoutError::Disconnected => format!("{} has ended", self.name),
@@ -68,7 +71,7 @@ impl Program {
     }
 
     /// A line that it has printed and nobody has heard yet, if there is one.
-    pub(super) fn heard(&self) -> Outcome<Option<String>> {
+    pub(crate) fn heard(&self) -> Outcome<Option<String>> {
         match self.lines.try_recv() {
             Ok((_, line)) => Ok(Some(line)),
             Err(TryRecvError::Empty) => Ok(None),
@@ -77,18 +80,18 @@ impl Program {
     }
 
     /// Says something to a program that was started with a pipe for its stdin.
-    pub(super) fn say(&mut self, line: &str) -> Outcome {
+    pub(crate) fn say(&mut self, line: &str) -> Outcome {
         let stdin = self.child.stdin.as_mut().ok_or("a stdin that is no pipe")?;
         writeln!(stdin, "{line}").map_err(|error| format!("{} does not listen: {error}", self.name))
     }
 
     /// What it says on stderr, if that is a pipe.
-    pub(super) fn errors(&mut self) -> Outcome<Lines> {
+    pub(crate) fn errors(&mut self) -> Outcome<Lines> {
         Ok(listen(self.child.stderr.take().ok_or("a stderr that is no pipe")?))
     }
 
     /// Asks it to stop, and sees to it that it does.
-    pub(super) fn stop(mut self) -> Outcome {
+    pub(crate) fn stop(mut self) -> Outcome {
         let cannot_stop = |error| format!("cannot stop the program: {error}");
         let end = pidfd_open(self.pid(), PidfdFlags::empty()).map_err(cannot_stop)?;
         kill_process(self.pid(), Signal::TERM).map_err(cannot_stop)?;
@@ -115,45 +118,45 @@ impl Drop for Program {
 
 /// A running server, and its port.
 #[derive(Debug)]
-pub(super) struct Served {
-    pub(super) program: Program,
-    pub(super) port: u16,
+pub(crate) struct Served {
+    pub(crate) program: Program,
+    pub(crate) port: u16,
     /// When it said its port.
-    pub(super) ready: Instant,
+    pub(crate) ready: Instant,
 }
 
 impl Served {
     /// Starts `landline serve` on a free port.
-    pub(super) fn start(arguments: &[&str]) -> Outcome<Self> {
+    pub(crate) fn start(arguments: &[&str]) -> Outcome<Self> {
         Self::hear(Program::start(&mut serve(arguments))?)
     }
 
     /// Waits for a server that has been started to say its port.
-    pub(super) fn hear(program: Program) -> Outcome<Self> {
+    pub(crate) fn hear(program: Program) -> Outcome<Self> {
         let (ready, line) = program.line()?;
         let port = line.parse().map_err(|_| format!("no port: {line}"))?;
         Ok(Self { program, port, ready })
     }
 
-    pub(super) fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         self.program.pid()
     }
 
-    pub(super) fn call(&self) -> Outcome<Caller> {
+    pub(crate) fn call(&self) -> Outcome<Caller> {
         Caller::connect(self.port)
     }
 
-    pub(super) fn stop(self) -> Outcome {
+    pub(crate) fn stop(self) -> Outcome {
         self.program.stop()
     }
 }
 
 /// A caller with blocking calls.
 #[derive(Debug)]
-pub(super) struct Caller(TcpStream);
+pub(crate) struct Caller(TcpStream);
 
 impl Caller {
-    pub(super) fn connect(port: u16) -> Outcome<Self> {
+    pub(crate) fn connect(port: u16) -> Outcome<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let connected = TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
             stream.set_read_timeout(Some(PATIENCE))?;
@@ -162,12 +165,12 @@ impl Caller {
         connected.map_err(|error| format!("cannot connect: {error}"))
     }
 
-    pub(super) fn say(&mut self, text: &str) -> Outcome {
+    pub(crate) fn say(&mut self, text: &str) -> Outcome {
         self.0.write_all(text.as_bytes()).map_err(|error| format!("cannot send: {error}"))
     }
 
     /// What the server says to the end of the stream, or as much of it as `expected` is long.
-    pub(super) fn hear(&mut self, expected: &str) -> Outcome<String> {
+    pub(crate) fn hear(&mut self, expected: &str) -> Outcome<String> {
         let mut heard = String::new();
         let mut stream = (&self.0).take(expected.len() as u64);
         stream.read_to_string(&mut heard).map_err(|error| format!("no reply: {error}"))?;
@@ -175,14 +178,14 @@ impl Caller {
     }
 
     /// What the server says to the end of the stream.
-    pub(super) fn hear_out(&mut self) -> Outcome<String> {
+    pub(crate) fn hear_out(&mut self) -> Outcome<String> {
         let mut heard = String::new();
         self.0.read_to_string(&mut heard).map_err(|error| format!("no reply: {error}"))?;
         Ok(heard)
     }
 
     /// Asks, and insists on the right answer.
-    pub(super) fn ask(&mut self, question: &str, answer: &str) -> Outcome {
+    pub(crate) fn ask(&mut self, question: &str, answer: &str) -> Outcome {
         self.say(question)?;
         let heard = self.hear(answer)?;
         if heard == answer { Ok(()) } else { Err(format!("{question:?} was answered with {heard:?}")) }
@@ -190,39 +193,54 @@ impl Caller {
 }
 
 /// The command line of a server on a free port.
-pub(super) fn serve(arguments: &[&str]) -> Command {
+pub(crate) fn serve(arguments: &[&str]) -> Command {
     serve_with(built("landline"), arguments)
 }
 
 /// As `serve`, by any build of the program.
-pub(super) fn serve_with(program: PathBuf, arguments: &[&str]) -> Command {
+pub(crate) fn serve_with(program: PathBuf, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(["serve", "0", "--print-port"]).args(arguments).stdin(Stdio::null());
     command
 }
 
 /// A part of this program, in its release build: one that is slow itself measures itself.
-pub(super) fn part(words: &[&str]) -> Command {
+pub(crate) fn part(words: &[&str]) -> Command {
     let mut command = Command::new(built("xtask"));
     command.arg("part").args(words).stdin(Stdio::piped());
     command
 }
 
 /// A program of the release build, wherever this build's directory is.
-pub(super) fn built(name: &str) -> PathBuf {
+pub(crate) fn built(name: &str) -> PathBuf {
     let ours = env::current_exe().unwrap_or_default();
     let target = ours.ancestors().nth(2).unwrap_or(Path::new("target"));
     target.join("release").join(name)
 }
 
 /// Lets time pass.
-pub(super) fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     // Nothing can happen to no descriptors but the end of the time, or a signal, which ends this program.
     let _ = poll(&mut [], Some(&timespec(time)));
 }
 
-pub(super) fn timespec(time: Duration) -> Timespec {
+pub(crate) fn timespec(time: Duration) -> Timespec {
     Timespec { tv_sec: time.as_secs().cast_signed(), tv_nsec: time.subsec_nanos().into() }
+}
+
+/// Waits for events; a signal, as when a process is stopped and goes on, brings none.
+pub(crate) fn wait_for_events(
+    epoll: impl AsFd,
+    events: &mut Vec<epoll::Event>,
+    time: Option<Duration>,
+) -> io::Result<()> {
+    let time = time.map(timespec);
+    loop {
+        match epoll::wait(&epoll, spare_capacity(events), time.as_ref()) {
+            Err(Errno::INTR) => {}
+            waited => return Ok(waited.map(drop)?),
+        }
+    }
 }
 
 /// Hears lines on a thread of their own, until they end or nobody wants them any more.

@@ -8,68 +8,70 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::fd::OwnedFd;
 
+use super::program::wait_for_events;
 use super::raise_open_files;
+use super::upper::{Cut, READ, Upper, output};
 use crate::Outcome;
 
 /// Its word on the command line.
-pub(super) const PART: &str = "reference-epoll";
+pub(crate) const PART: &str = "reference-epoll";
 
 /// How many events one wait brings at most; tokio has the same.
 const EVENTS: usize = 1024;
-const BUFFER: usize = 64 << 10;
 
 /// Serves on a free port, which it prints, until it is killed.
-pub(super) fn run() -> Outcome {
+pub(crate) fn run(cut: Cut) -> Outcome {
     raise_open_files()?;
-    serve().map_err(|error| format!("the reference server failed: {error}"))
+    serve(cut).map_err(|error| format!("the reference server failed: {error}"))
 }
 
-fn serve() -> io::Result<()> {
+fn serve(cut: Cut) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     listener.set_nonblocking(true)?;
     println!("{}", listener.local_addr()?.port());
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     watch(&epoll, &listener)?;
     // Indexed by descriptor.
-    let mut connections: Vec<Option<TcpStream>> = Vec::new();
-    let (mut input, mut output) = (vec![0; BUFFER], vec![0; BUFFER]);
+    let mut connections: Vec<Option<(TcpStream, Upper)>> = Vec::new();
+    let (mut input, mut output) = (vec![0; READ], output());
     let mut events = Vec::with_capacity(EVENTS);
     loop {
-        epoll::wait(&epoll, spare_capacity(&mut events), None)?;
+        wait_for_events(&epoll, &mut events, None)?;
         for event in events.drain(..) {
             let place = index(event.data.u64());
             match connections.get_mut(place) {
-                Some(Some(connection)) => {
-                    if !answer(connection, &mut input, &mut output) {
+                Some(Some((connection, upper))) => {
+                    if !answer(connection, upper, &mut input, &mut output) {
                         connections[place] = None;
                     }
                 }
-                _ => accept(&listener, &epoll, &mut connections)?,
+                _ => accept(&listener, &epoll, cut, &mut connections)?,
             }
         }
     }
 }
 
 /// Reads once and writes once; false when the connection is over.
-fn answer(connection: &mut TcpStream, input: &mut [u8], output: &mut [u8]) -> bool {
+fn answer(connection: &mut TcpStream, upper: &mut Upper, input: &mut [u8], output: &mut [u8]) -> bool {
     let Ok(count @ 1..) = connection.read(input) else {
         return false;
     };
-    for (upper, byte) in output.iter_mut().zip(&input[..count]) {
-        *upper = byte.to_ascii_uppercase();
+    match upper.answer(&input[..count], output) {
+        Some(0) => true,
+        // A peer that does not take it all is none that this server is for.
+        Some(said) => connection.write(&output[..said]).is_ok_and(|written| written == said),
+        None => false,
     }
-    // A peer that does not take it all is none that this server is for.
-    connection.write(&output[..count]).is_ok_and(|written| written == count)
 }
 
 fn accept(
     listener: &TcpListener,
     epoll: &OwnedFd,
-    connections: &mut Vec<Option<TcpStream>>,
+    cut: Cut,
+    connections: &mut Vec<Option<(TcpStream, Upper)>>,
 ) -> io::Result<()> {
     loop {
         let connection = match listener.accept() {
@@ -84,7 +86,7 @@ fn accept(
         if connections.len() <= place {
             connections.resize_with(place + 1, || None);
         }
-        connections[place] = Some(connection);
+        connections[place] = Some((connection, Upper::new(cut)));
     }
 }
 

@@ -5,7 +5,7 @@ use crate::Outcome;
 
 /// The figures of one trial, printed as they come.
 #[derive(Debug, Default)]
-pub(super) struct Report {
+pub(crate) struct Report {
     bounds: u32,
     missed: u32,
 }
@@ -13,22 +13,22 @@ pub(super) struct Report {
 impl Report {
     /// Says something that has no bound.
     #[expect(clippy::unused_self, reason = "a report is told all of it")]
-    pub(super) fn tell(&self, line: impl AsRef<str>) {
+    pub(crate) fn tell(&self, line: impl AsRef<str>) {
         println!("  {}", line.as_ref());
     }
 
     /// Holds a figure to the most it may be.
-    pub(super) fn at_most(&mut self, what: &str, measured: f64, bound: f64, unit: &str) {
+    pub(crate) fn at_most(&mut self, what: &str, measured: f64, bound: f64, unit: &str) {
         self.hold(what, measured, &format!("at most {}", number(bound)), unit, measured <= bound);
     }
 
     /// Holds a figure to the least it may be.
-    pub(super) fn at_least(&mut self, what: &str, measured: f64, bound: f64, unit: &str) {
+    pub(crate) fn at_least(&mut self, what: &str, measured: f64, bound: f64, unit: &str) {
         self.hold(what, measured, &format!("at least {}", number(bound)), unit, measured >= bound);
     }
 
     /// Holds a figure to being less than something.
-    pub(super) fn below(&mut self, what: &str, measured: f64, bound: f64, unit: &str) {
+    pub(crate) fn below(&mut self, what: &str, measured: f64, bound: f64, unit: &str) {
         self.hold(what, measured, &format!("below {}", number(bound)), unit, measured < bound);
     }
 
@@ -41,7 +41,7 @@ impl Report {
     }
 
     /// The last word.
-    pub(super) fn judge(&self) -> Outcome {
+    pub(crate) fn judge(&self) -> Outcome {
         match (self.bounds, self.missed) {
             (0, _) => println!("measured; nothing here has a bound yet"),
             (_, 0) => println!("passed"),

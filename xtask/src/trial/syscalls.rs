@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::RecvTimeoutError;
 
 use super::figures::{float, number};
-use super::load::{Load, MESSAGE};
+use super::load::Load;
 use super::program::{PATIENCE, Program, Served, serve};
 use super::report::Report;
+use super::traffic::Traffic;
 use crate::Outcome;
 use crate::tools::on_path;
 
@@ -35,8 +36,9 @@ pub(super) fn run(report: &mut Report) -> Outcome {
         (float(sum(&more)) - float(sum(&less))) / messages
     };
     report.tell(format!(
-        "{CONNECTIONS} connections, one message of {MESSAGE} B in flight on each; \
-         the difference between {many} and {few} messages"
+        "{CONNECTIONS} connections, one message of {} B in flight on each; \
+         the difference between {many} and {few} messages",
+        Traffic::USUAL_SIZE
     ));
     report.at_most("receives per message", per_message(RECEIVES), 1.01, "");
     report.at_most("sends per message", per_message(SENDS), 1.01, "");
@@ -60,7 +62,7 @@ fn count(messages: u64) -> Outcome<(u64, Calls)> {
     let mut program = Program::start(strace.stdin(Stdio::null()).stderr(Stdio::piped()))?;
     let errors = program.errors()?;
     let served = Served::hear(program)?;
-    let mut load = Load::start(served.port, CONNECTIONS)?;
+    let mut load = Load::start(served.port, &Traffic::ping_pong(CONNECTIONS))?;
     let exchanged = load.exchange(messages)?;
     drop(load);
     served.stop()?;

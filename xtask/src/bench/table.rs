@@ -1,0 +1,61 @@
+//! What is printed at the end. Pure.
+
+use crate::trial::figures::{median, number, percentile};
+
+/// What a row and a column came to.
+#[derive(Debug, Clone)]
+pub(super) enum Cell {
+    /// Ratios of pairs.
+    Ratios(Vec<f64>),
+    /// Bytes.
+    Bytes(Vec<f64>),
+    /// It does not take part.
+    Apart,
+    /// What went wrong.
+    Failed,
+}
+
+impl Cell {
+    pub(super) fn median(&self) -> Option<f64> {
+        match self {
+            Self::Ratios(figures) | Self::Bytes(figures) => Some(median(figures)),
+            Self::Apart | Self::Failed => None,
+        }
+    }
+
+    /// The median, and between which figures the middle half lies: `1.04 (1.03–1.06)`.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Self::Ratios(figures) => {
+                let [low, high] = [0.25, 0.75].map(|share| percentile(figures, share));
+                format!("{:.2} ({low:.2}–{high:.2})", median(figures))
+            }
+            Self::Bytes(figures) => number(median(figures).round()),
+            Self::Apart => "–".to_owned(),
+            Self::Failed => "failed".to_owned(),
+        }
+    }
+}
+
+/// A table as Markdown has it.
+pub(super) fn markdown(head: &[String], rows: &[Vec<String>]) -> String {
+    let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rule = format!("|---{}|\n", "|--:".repeat(head.len().saturating_sub(1)));
+    let rows: String = rows.iter().map(|row| line(row)).collect();
+    line(head) + &rule + &rows
+}
+
+#[test]
+fn a_cell_says_the_median_and_the_middle_half() {
+    let ratios = (0..100).map(|step| 1.0 + f64::from(step) / 100.0).collect();
+    assert_eq!(Cell::Ratios(ratios).text(), "1.50 (1.24–1.74)");
+    assert_eq!(Cell::Bytes(vec![1279.6, 1280.2, 9000.0]).text(), "1280");
+    assert_eq!(Cell::Apart.text(), "–");
+}
+
+#[test]
+fn a_table_has_a_head_a_rule_and_its_rows() {
+    let words = |line: &str| line.split(' ').map(str::to_owned).collect::<Vec<_>>();
+    let table = markdown(&words("server c1 c50"), &[words("go 1 2")]);
+    assert_eq!(table, "| server | c1 | c50 |\n|---|--:|--:|\n| go | 1 | 2 |\n");
+}
