@@ -138,17 +138,16 @@ impl Burst {
 /// Small letters that no other connection has, and this one only once.
 fn mark(connection: u32, sequence: u64) -> [u8; MARK] {
     let mut mark = [0; MARK];
-    let [a, b, c, d, e, f, g, h] = sequence.to_be_bytes();
-    let halves = [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])];
-    for (place, number) in mark.chunks_exact_mut(8).zip([connection].into_iter().chain(halves)) {
+    let numbers = [connection.into(), sequence >> 32, sequence];
+    for (place, number) in mark.chunks_exact_mut(8).zip(numbers) {
         place.copy_from_slice(&letters(number));
     }
     mark
 }
 
-/// A letter for each half byte, in a few steps: the callers must not be what is slow.
-fn letters(number: u32) -> [u8; 8] {
-    let mut spread = u64::from(number);
+/// A letter for each half byte of the lower four bytes, in a few steps: the callers must not be what is slow.
+fn letters(number: u64) -> [u8; 8] {
+    let mut spread = number & u64::from(u32::MAX);
     spread = (spread | spread << 16) & 0x0000_FFFF_0000_FFFF;
     spread = (spread | spread << 8) & 0x00FF_00FF_00FF_00FF;
     spread = (spread | spread << 4) & 0x0F0F_0F0F_0F0F_0F0F;
