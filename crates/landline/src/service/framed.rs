@@ -195,6 +195,8 @@ impl<S: Service> Conversation<'_, S> {
     /// Answers the complete messages of the input, as many as one batch of replies takes; false if there may
     /// be more.
     async fn answer_batch(&mut self) -> Outcome<bool> {
+        let batch = self.input.as_deref().map_or(0, |input| input.len() - self.consumed);
+        self.reply.answer_batch_of(batch);
         while let Some((body, ending)) = self.next_message()? {
             let message = self.input.as_deref().map_or(&[][..], |input| &input[body]);
             let began = self.link().local().sampler.start();

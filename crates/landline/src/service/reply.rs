@@ -15,7 +15,7 @@ use crate::frame::{Ending, Framing};
 use crate::server::link::Link;
 use crate::server::table::Phase;
 
-/// How much memory the first reply of a batch is given, in bytes; it grows as it must.
+/// How much memory the replies to a batch are given at least, in bytes; it grows as it must.
 const FIRST_ROOM: usize = 4096;
 
 /// The replies to one batch of messages, gathered in order and sent together.
@@ -29,6 +29,9 @@ pub struct Reply {
     ending: Ending,
     /// Taken from the pool when there is something to say.
     out: Option<Buffer>,
+    /// How much memory `out` is given first: answers are mostly as long as what they answer, and moving to
+    /// larger memory costs a copy.
+    first_room: u32,
     /// How much of `out` is sent already.
     sent: usize,
     /// Where in `out` the reply begins that is being written in pieces.
@@ -45,6 +48,7 @@ impl Reply {
             framing,
             ending: Ending::Lf,
             out: None,
+            first_room: 0,
             sent: 0,
             begun: None,
             too_long: false,
@@ -111,6 +115,12 @@ impl Reply {
         &self.link
     }
 
+    /// The replies that follow are to a batch of so many bytes.
+    pub(super) fn answer_batch_of(&mut self, bytes: usize) {
+        let most = u32::try_from(self.link.policy().max_unsent).unwrap_or(u32::MAX);
+        self.first_room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
+    }
+
     /// The replies that follow are to this message.
     pub(super) fn answer_to(&mut self, message: &[u8], ending: Ending) {
         self.ending = ending;
@@ -139,7 +149,8 @@ impl Reply {
     }
 
     fn begin(&mut self) -> &mut Buffer {
-        let out = self.out.get_or_insert_with(|| self.link.local().pool.take(FIRST_ROOM));
+        let room = FIRST_ROOM.max(self.first_room as usize);
+        let out = self.out.get_or_insert_with(|| self.link.local().pool.take(room));
         if self.begun.is_none() {
             self.begun = Some(out.len());
             out.append(&[0; 8][..self.framing.prefix_len()]);
