@@ -36,6 +36,8 @@ pub(crate) enum Exit {
     Listen = 10,
     /// A server that stopped and had to cut connections.
     Cut = 11,
+    /// A run that Ctrl-C ended, as shells number it.
+    Interrupted = 130,
 }
 
 /// What went wrong, for a person: `landline: error: TEXT` and perhaps a hint.

@@ -64,9 +64,11 @@ impl Live {
         let _ = self.terminal.draw(|frame| picture.draw(frame));
     }
 
-    /// Takes the view away: the result is what stays.
+    /// Takes the view away: the result is what stays, in its place.
     pub(crate) fn close(mut self) {
+        let place = self.terminal.get_frame().area().as_position();
         let _ = self.terminal.clear();
+        let _ = self.terminal.set_cursor_position(place);
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<(), Failure> {
         (None, None) => {
             let summary = order.measure(&args.address, order.pace())?;
             tell(args, &summary)?;
+            order.was_to_its_end()?;
             judge::judge(&summary, args.fail_if.as_ref())
         }
     }
@@ -81,6 +82,7 @@ fn find_rate(order: &Order<'_>) -> Result<(), Failure> {
     let mut best = None;
     while let Some(rate) = search.next() {
         let summary = order.measure(&args.address, engine::Pace::Open { per_second: rate })?;
+        order.was_to_its_end()?;
         let holds = judge::holds(&summary, condition, rate);
         eprint(&format!("{rate:.0} a second: {}\n", if holds { "holds" } else { "does not hold" }));
         search.tell(rate, holds);
@@ -106,6 +108,7 @@ fn compare(order: &Order<'_>) -> Result<(), Failure> {
     for round in 1..=versus::ROUNDS {
         let measure = |address| {
             let summary = order.measure(address, order.pace())?;
+            order.was_to_its_end()?;
             judge::judge(&summary, None).map(|()| summary)
         };
         let (a, b) = (&args.address, other);

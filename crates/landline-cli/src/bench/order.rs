@@ -3,12 +3,14 @@
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
 use landline::Address;
 use landline::frame::Framing;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::BenchArgs;
 use super::engine::{Measured, Pace, Plan, measure};
@@ -49,6 +51,14 @@ impl<'a> Order<'a> {
 
     pub(super) fn args(&self) -> &'a BenchArgs {
         self.args
+    }
+
+    /// Fails if somebody had enough before the end: what was measured by then is told all the same.
+    pub(super) fn was_to_its_end(&self) -> Result<(), Failure> {
+        if self.interrupted.load(Relaxed) {
+            return Err(Failure::new(Exit::Interrupted, "stopped by Ctrl-C before its end"));
+        }
+        Ok(())
     }
 
     /// How requests are sent, as the command line has it.
@@ -219,18 +229,26 @@ fn make_room_for(connections: usize) -> Result<(), Failure> {
     }
 }
 
-/// Ctrl-C ends the run early, with its result; a second one ends the program.
+/// Ctrl-C ends the run early, with its result; a second one ends the program. Where that can't be had, it does
+/// what it does to any program.
 fn listen_for_interrupt(interrupted: Arc<AtomicBool>) {
-    let listening = thread::Builder::new().name("landline-stop".into()).spawn(move || {
-        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    let (ready, is_ready) = sync_channel(1);
+    let listen = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
         runtime.block_on(async {
-            // Without it, Ctrl-C does what it does to any program.
-            if tokio::signal::ctrl_c().await.is_ok() {
-                interrupted.store(true, Relaxed);
-                let _ = tokio::signal::ctrl_c().await;
-                std::process::exit(130);
-            }
-        });
+            let mut interrupts = signal(SignalKind::interrupt()).ok()?;
+            // Whoever waits for it is still there.
+            let _ = ready.send(());
+            interrupts.recv().await;
+            interrupted.store(true, Relaxed);
+            interrupts.recv().await;
+            std::process::exit(Exit::Interrupted as i32)
+        })
+    };
+    let listening = thread::Builder::new().name("landline-stop".into()).spawn(move || {
+        let _: Option<()> = listen();
     });
-    drop(listening);
+    if listening.is_ok() {
+        let _ = is_ready.recv();
+    }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Output, Stdio};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::serving::serve;
@@ -160,6 +161,22 @@ fn a_condition_decides_how_it_ends() {
     let output = bench(server.address, &[&requests[..], &["p50>=1ns"]].concat());
     assert_eq!(code(&output), 9, "{output:?}");
     assert!(text(&output.stderr).starts_with("landline: error: p50 was "), "{output:?}");
+    server.stop().in_order();
+}
+
+#[test]
+fn ctrl_c_ends_a_run_early_and_tells_what_was_measured_by_then() {
+    let mut server = serve(&[]);
+    let mut command = landline(["bench", &server.port().to_string(), "--output-format", "json"]);
+    command.args(["-d", "1h", "-c", "2", "--expect", "upper"]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // The first finds out where the server is; then the run begins.
+    server.says("#2 127.0.0.1");
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = wait(child);
+    assert_eq!(code(&output), 130, "{output:?}");
+    assert!(result(&output)["replies"].as_u64().unwrap() > 0);
+    assert!(text(&output.stderr).contains("stopped by Ctrl-C"), "{output:?}");
     server.stop().in_order();
 }
 
