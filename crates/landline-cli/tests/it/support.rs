@@ -3,7 +3,9 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -23,11 +25,24 @@ pub(crate) fn landline<const N: usize>(args: [&str; N]) -> Command {
     command
 }
 
-/// A folder for the control sockets of this test run; its path is short, because a socket's has to be.
-fn runtime_folder() -> std::path::PathBuf {
-    let folder = std::env::temp_dir().join(format!("landline-run-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
+/// A folder for the control sockets of this test run; its path is short, because a socket's has to be. Those
+/// of runs that are over are taken away.
+fn runtime_folder() -> &'static std::path::Path {
+    const PREFIX: &str = "landline-run-";
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+            let name = entry.file_name();
+            let run = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+            if run.is_some_and(|run| !std::path::Path::new("/proc").join(run).exists()) {
+                // Another run may be faster.
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+        let folder = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    })
 }
 
 /// Runs the program to its end with `stdin` and returns what it printed.

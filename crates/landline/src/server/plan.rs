@@ -72,8 +72,15 @@ impl Plan {
 }
 
 /// How many connections to let in, and whether the descriptor limit is what decided it.
-pub(crate) fn max_connections(config: &Config, open_files: usize) -> Result<(usize, bool), Error> {
-    let own = OTHER_DESCRIPTORS + thread::DESCRIPTORS * config.threads;
+pub(crate) fn max_connections(
+    config: &Config,
+    listeners: usize,
+    open_files: usize,
+) -> Result<(usize, bool), Error> {
+    // The first listener is among the descriptors of each thread. Another is one itself, and each thread has
+    // one for it and one in reserve.
+    let more_listeners = listeners.saturating_sub(1) * (1 + 2 * config.threads);
+    let own = OTHER_DESCRIPTORS + thread::DESCRIPTORS * config.threads + more_listeners;
     let held = open_files.min(TABLE_MAX).saturating_sub(own);
     match config.max_connections {
         None if held < MAX_CONNECTIONS => Ok((held.max(1), true)),
@@ -84,5 +91,22 @@ pub(crate) fn max_connections(config: &Config, open_files: usize) -> Result<(usi
             format!("the limit on open files is {open_files}, which is enough for {held}"),
         )),
         Some(asked) => Ok((asked, false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_listener_takes_descriptors_of_its_own() {
+        let config = Config { threads: 2, ..Config::default() };
+        let held = |listeners| max_connections(&config, listeners, 1024).unwrap();
+        assert_eq!(held(1), (960, true));
+        assert_eq!(held(11), (910, true));
+        let asked = Config { max_connections: Some(911), ..config.clone() };
+        assert!(max_connections(&asked, 1, 1024).is_ok());
+        let error = max_connections(&asked, 11, 1024).unwrap_err();
+        assert!(error.is_config() && error.to_string().ends_with("enough for 910"), "{error}");
     }
 }

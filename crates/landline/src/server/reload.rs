@@ -49,9 +49,16 @@ pub(super) async fn reload(fleet: &Fleet, anew: Serving) -> Result<(), Error> {
     let before = fleet.plan().ok_or_else(|| cannot("the server is ending"))?;
     let share = fleet.share();
     check(&anew, &before.config)?;
-    let (max_connections, _) =
-        max_connections(&anew.config, limits::raise_open_files().map_err(cannot_raise)?)?;
-    let plan = Plan::new(&share.table, anew.config, anew.listeners, max_connections, Some(&before))?;
+    let open_files = limits::raise_open_files().map_err(cannot_raise)?;
+    let (max_connections, _) = max_connections(&anew.config, anew.listeners.len(), open_files)?;
+    let plan = Plan::new(&share.table, anew.config, anew.listeners, max_connections, Some(&before));
+    let plan = plan.inspect_err(|_| {
+        // Sockets that both have may be set up for the new one by now.
+        for listener in &before.listeners {
+            // What could be set before can be set again.
+            let _ = listener.bound.prepare(&listener.policy);
+        }
+    })?;
     let new: Vec<_> = plan.listeners.iter().filter(|listener| !before.has(listener)).cloned().collect();
     let gone = before.listeners.iter().filter(|listener| !plan.has(listener));
     let gone: Vec<_> = gone.map(|listener| listener.bound.address.clone()).collect();

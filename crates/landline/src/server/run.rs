@@ -131,7 +131,7 @@ impl Serving {
             return Err(misfit);
         }
         let open_files = limits::raise_open_files().map_err(cannot_raise)?;
-        let (max_connections, lowered) = max_connections(&self.config, open_files)?;
+        let (max_connections, lowered) = max_connections(&self.config, self.listeners.len(), open_files)?;
         let table = Table::new(open_files.min(TABLE_MAX))
             .map_err(|error| Error::io(Kind::Serve, "cannot make the connection table", error))?;
         let watch = Watch::new(self.subscriber.unwrap_or_else(|| Box::new(())));

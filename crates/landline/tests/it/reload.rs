@@ -95,6 +95,25 @@ fn what_can_not_be_changes_nothing_and_says_why() {
 }
 
 #[test]
+fn a_listener_that_can_not_be_set_up_leaves_all_as_it_was() {
+    let path = TempPath::new("set-up");
+    let kept = Server::bind("127.0.0.1:0").unwrap();
+    let (address, monitor) = (kept.local_addr(), kept.monitor());
+    let local = Server::bind(path.address()).unwrap().serve(upper());
+    let running = Served::start(kept, |server| server.serve(upper()).and(local));
+    let mut caller = path.call();
+    std::fs::remove_file(&path.0).unwrap();
+    let changed = monitor.bind("127.0.0.1:0").unwrap().serve(echo());
+    let opened = monitor.bind(path.address()).unwrap().unix_mode(0o666).serve(upper());
+    let error = running.reload(changed.and(opened)).unwrap_err();
+    assert!(error.is_listen() && error.to_string().contains("no such file"), "{error}");
+    assert_eq!(ask(&mut caller, "as before\n"), "AS BEFORE\n");
+    let mut caller = Caller::connect(address);
+    caller.say("as before\n");
+    caller.hear("AS BEFORE\n");
+}
+
+#[test]
 fn nobody_is_lost_while_listeners_change() {
     let server = Server::bind("127.0.0.1:0").unwrap().threads(2);
     let (address, monitor) = (server.local_addr(), server.monitor());
