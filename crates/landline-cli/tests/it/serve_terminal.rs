@@ -4,6 +4,7 @@ use std::os::unix::process::CommandExt;
 
 use rustix::process::{Resource, getrlimit};
 
+use crate::serve_config::Config;
 use crate::serving::Caller;
 use crate::support::*;
 use crate::terminal::Terminal;
@@ -64,6 +65,8 @@ fn ctrl_c_says_what_is_waited_for_and_a_second_one_cuts() {
     terminal.sees("connected (2 open)\r\n");
     terminal.presses_ctrl('c');
     terminal.sees("stopping: 1 of 2 still in a message, waiting up to 10s (Ctrl-C again to cut)\r\n");
+    // Whoever is idle is closed once the listener is.
+    terminal.sees("#1 closed by drain");
     terminal.presses_ctrl('c');
     terminal.sees("stopped: 1 finished, 1 cut · ");
     terminal.sees(&format!("  cut: #2 {}\r\n", busy.name()));
@@ -81,6 +84,25 @@ fn printable_text_is_shown_as_it_is_and_controls_are_spelled_out() {
     terminal.sees("\r\n");
     terminal.sees("#1 > 你好 ");
     drop(caller);
+    terminal.presses_ctrl('c');
+    assert_eq!(terminal.ends().0, 0);
+}
+
+#[test]
+fn what_a_file_says_is_shown_as_text_and_steers_no_terminal() {
+    let config = Config::new("");
+    let listener = "[[listener]]\naddress = 0\n";
+    let path = format!("unix:{}/你\\n\\u001b]0;title\\u0007", config.0.display());
+    config.now_says(format!("{listener}[[listener]]\naddress = \"{path}\"\n"));
+    let mut command = landline(["serve", "--config", "landline.toml"]);
+    command.current_dir(&config.0);
+    let mut terminal = Terminal::open(command);
+    terminal.sees(r"/你\n\x1b]0;title\x07");
+    terminal.sees("stop: Ctrl-C\r\n");
+    config.now_says("\"\\u009b31m\\u202e\" = 1\n");
+    terminal.asks_to_reload();
+    let line = terminal.sees("; all stays as it was\r\n");
+    assert!(!line.contains(['\u{1b}', '\u{7}']) && line.contains("no setting is called"), "{line:?}");
     terminal.presses_ctrl('c');
     assert_eq!(terminal.ends().0, 0);
 }

@@ -38,6 +38,11 @@ impl Terminal {
         self.0.flush().unwrap();
     }
 
+    /// Has the program look at its configuration again.
+    pub(crate) fn asks_to_reload(&mut self) {
+        self.0.process_mut().signal(nix::sys::signal::Signal::SIGHUP).unwrap();
+    }
+
     /// Waits for the end; returns the exit code and what was seen before it.
     pub(crate) fn ends(mut self) -> (i32, String) {
         let seen = self.0.exp_eof().unwrap();

@@ -18,9 +18,11 @@ fn every_open_connection_is_seen_with_what_it_does_and_has_done() {
         framed(Framing::Line, Upper),
     );
     let monitor = monitor.unwrap();
-    let (mut idle, mut receiving) = (served.call(), served.call());
+    // Whoever is answered before the next one calls is the first.
+    let mut idle = served.call();
     idle.say("one\ntwo\n");
     idle.hear("ONE\nTWO\n");
+    let mut receiving = served.call();
     receiving.say("three\nhal");
     receiving.hear("THREE\n");
     // A slot says so before the reply can be heard, but for the last state.
