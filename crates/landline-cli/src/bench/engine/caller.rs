@@ -8,9 +8,9 @@ use std::time::Duration;
 use landline::frame::{Cut, Decoder, Framing};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fd::OwnedFd;
-use rustix::io::Errno;
 use socket2::Socket;
 
+use super::fault::{is_itself, of_connect, of_talk};
 use super::pace::Turns;
 use super::{Pace, Run};
 use crate::bench::expect::Expect;
@@ -18,6 +18,9 @@ use crate::bench::tally::{ErrorKind, Tally};
 
 /// How long a caller waits before it tries again to connect, in nanoseconds.
 const RETRY_AFTER: u64 = 100_000_000;
+/// The longest reply that is waited for, in bytes: a server that never ends one can't use up this machine's
+/// memory. It is a wrong one.
+const REPLY_MAX: usize = 64 << 20;
 /// Answered requests are forgotten when they take up this much, in bytes.
 const LOG_SLACK: usize = 64 << 10;
 
@@ -90,7 +93,7 @@ impl Caller {
             written: 0,
             waiting: VecDeque::new(),
             heard: Vec::new(),
-            decoder: Decoder::new(run.plan.framing, usize::MAX),
+            decoder: Decoder::new(run.plan.framing, REPLY_MAX),
             waits_to_write: false,
         }
     }
@@ -121,7 +124,7 @@ impl Caller {
         let since = context.run.clock.now();
         let socket = match context.run.plan.target.connect(self.number) {
             Ok(socket) => socket,
-            Err(error) => return self.lose(fault_of_connect(&error), context),
+            Err(error) => return self.lose(of_connect(&error), context),
         };
         let added = epoll::add(context.epoll, &socket, self.event(), EventFlags::OUT);
         self.stage = Stage::Connecting { socket, since };
@@ -181,7 +184,7 @@ impl Caller {
         };
         match socket.take_error() {
             Ok(None) => {}
-            Ok(Some(error)) | Err(error) => return Err(fault_of_connect(&error)),
+            Ok(Some(error)) | Err(error) => return Err(of_connect(&error)),
         }
         if is_itself(&socket) {
             return Err(ErrorKind::Refused);
@@ -251,7 +254,7 @@ impl Caller {
                 Ok(count) => self.written += count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(fault_of(&error)),
+                Err(error) => return Err(of_talk(&error)),
             }
         }
         let waits = self.written < self.log.len();
@@ -276,7 +279,7 @@ impl Caller {
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 return Ok(());
             }
-            Err(error) => return Err(fault_of(&error)),
+            Err(error) => return Err(of_talk(&error)),
         };
         context.tally.received(count);
         let now = context.run.clock.now();
@@ -377,7 +380,7 @@ impl Caller {
         self.written = 0;
         self.waiting.clear();
         self.heard.clear();
-        self.decoder = Decoder::new(self.decoder.framing(), usize::MAX);
+        self.decoder = Decoder::new(self.decoder.framing(), REPLY_MAX);
         self.waits_to_write = false;
     }
 
@@ -386,35 +389,6 @@ impl Caller {
     }
 }
 
-/// With nobody listening on a port of the ephemeral range, the kernel may give that very port to this end, and
-/// TCP then connects the socket to itself.
-fn is_itself(socket: &Socket) -> bool {
-    match (socket.local_addr(), socket.peer_addr()) {
-        (Ok(local), Ok(peer)) => local.as_socket().is_some() && local.as_socket() == peer.as_socket(),
-        _ => false,
-    }
-}
-
 fn span(from: u64, to: u64) -> Duration {
     Duration::from_nanos(to.saturating_sub(from))
-}
-
-fn fault_of_connect(error: &io::Error) -> ErrorKind {
-    const LOCAL: [Errno; 4] = [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
-    if Errno::from_io_error(error).is_some_and(|errno| LOCAL.contains(&errno)) {
-        return ErrorKind::Local;
-    }
-    match error.kind() {
-        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => ErrorKind::Refused,
-        io::ErrorKind::TimedOut => ErrorKind::ConnectTimeout,
-        io::ErrorKind::ConnectionReset => ErrorKind::Reset,
-        _ => ErrorKind::Unreachable,
-    }
-}
-
-fn fault_of(error: &io::Error) -> ErrorKind {
-    match error.kind() {
-        io::ErrorKind::TimedOut => ErrorKind::ReplyTimeout,
-        _ => ErrorKind::Reset,
-    }
 }

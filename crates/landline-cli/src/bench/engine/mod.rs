@@ -2,6 +2,7 @@
 //! values; so is what is counted.
 
 mod caller;
+mod fault;
 mod pace;
 mod stop;
 mod worker;

@@ -230,7 +230,7 @@ impl<'a> Worker<'a> {
 
     fn finish(mut self) -> Done {
         for place in 0..self.callers.len() {
-            self.on_last(place);
+            self.on(place, Caller::give_up);
         }
         let ended = self.run.clock.now();
         let ways = self.callers.iter().filter_map(Caller::socket).filter_map(way).collect();
@@ -241,17 +241,6 @@ impl<'a> Worker<'a> {
         let seconds = u64::try_from(cpu.tv_sec).unwrap_or(0);
         let cpu = Duration::new(seconds, u32::try_from(cpu.tv_nsec).unwrap_or(0));
         Done { tally: self.tally, ended, ways, cpu }
-    }
-
-    fn on_last(&mut self, place: usize) {
-        let mut context = Context {
-            run: self.run,
-            epoll: &self.epoll,
-            expect: &self.expect,
-            tally: &mut self.tally,
-            buffer: &mut self.buffer,
-        };
-        self.callers[place].give_up(&mut context);
     }
 }
 
