@@ -25,13 +25,18 @@ const NEEDS: &[Need] = &[
         package: "prometheus",
         reason: "the tests of the metrics: it comes with prometheus",
     },
+    Need {
+        program: "valgrind",
+        package: "valgrind",
+        reason: "the test that counts the instructions of a message",
+    },
 ];
 
 /// Installs what is missing, then runs the tests with `extra` handed to `cargo test`.
 ///
-/// With `LANDLINE_TESTS=all`, a test that lacks a tool or a privilege fails where it would otherwise name itself
-/// as skipped. Plain `cargo test` runs unit, integration and documentation tests and builds the examples; naming
-/// targets, as `--all-targets` does, would leave the documentation tests out.
+/// With `LANDLINE_TESTS=all`, a test that lacks a tool or a privilege fails where it would otherwise name
+/// itself as skipped. Plain `cargo test` runs unit, integration and documentation tests and builds the
+/// examples; naming targets, as `--all-targets` does, would leave the documentation tests out.
 pub(crate) fn run(extra: Vec<OsString>) -> Outcome {
     let missing: Vec<&Need> = NEEDS.iter().filter(|need| on_path(need.program).is_none()).collect();
     if !missing.is_empty() {
@@ -110,13 +115,13 @@ mod tests {
     fn whoever_may_not_install_is_told_the_line_to_run() {
         assert_eq!(
             way(true, false, false),
-            Err("please run as root: apt-get install strace prometheus".to_owned())
+            Err("please run as root: apt-get install strace prometheus valgrind".to_owned())
         );
     }
 
     #[test]
     fn a_system_without_apt_is_told_what_is_missing() {
         let failure = way(false, true, true).unwrap_err();
-        assert!(failure.ends_with(": strace, promtool"), "{failure}");
+        assert!(failure.ends_with(": strace, promtool, valgrind"), "{failure}");
     }
 }
