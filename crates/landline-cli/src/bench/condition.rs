@@ -108,7 +108,22 @@ impl FromStr for Condition {
     }
 }
 
-impl Measured<'_> {
+impl<'a> Measured<'a> {
+    pub(crate) fn condition(&self) -> &'a Condition {
+        self.condition
+    }
+
+    /// What was measured and what it is compared with, as programs are told: times in microseconds.
+    pub(crate) fn for_programs(&self) -> (Option<f64>, f64) {
+        let unit = if self.condition.metric.is_time() { 1e3 } else { 1.0 };
+        (self.value.map(|value| value / unit), self.condition.limit / unit)
+    }
+
+    /// What was measured, for people.
+    pub(crate) fn in_words(&self) -> String {
+        self.value.map_or_else(|| "unknown".to_owned(), |value| self.condition.metric.show(value))
+    }
+
     /// Whether the condition holds. The latency of a run without replies is longer than any: a reply that
     /// never came took for ever.
     pub(crate) fn holds(&self) -> bool {
@@ -173,6 +188,10 @@ impl Metric {
             Self::Rate => Some(summary.rate()),
             Self::Throughput => Some(summary.throughput()),
         }
+    }
+
+    fn is_time(self) -> bool {
+        !matches!(self, Self::Errors | Self::ErrorRate | Self::Rate | Self::Throughput)
     }
 
     fn limit(self, text: &str) -> Result<f64, String> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::bench::condition::Measured;
 use crate::bench::figures::{float, nanos};
 use crate::bench::latencies::Latencies;
 use crate::bench::summary::{Mode, Second, Summary};
@@ -72,6 +73,7 @@ struct Document<'a> {
     generator_load: Option<f64>,
     server_cpu_us: Option<f64>,
     verdicts: Vec<Said>,
+    conditions: Vec<Condition>,
     seconds: Vec<Row>,
 }
 
@@ -97,6 +99,15 @@ struct Tcp {
 #[derive(Serialize)]
 struct Said {
     kind: &'static str,
+    text: String,
+}
+
+#[derive(Serialize)]
+struct Condition {
+    fail_if: String,
+    measured: Option<f64>,
+    limit: f64,
+    holds: bool,
     text: String,
 }
 
@@ -152,8 +163,16 @@ impl<'a> Document<'a> {
             generator_load: summary.generator_load(),
             server_cpu_us: summary.per_request(summary.server_cpu).map(micros),
             verdicts: Verdict::of(summary).iter().map(said).collect(),
+            conditions: summary.conditions().iter().map(Condition::new).collect(),
             seconds: rows(summary).collect(),
         }
+    }
+}
+
+impl Condition {
+    fn new(of: &Measured<'_>) -> Self {
+        let (measured, limit) = of.for_programs();
+        Self { fail_if: of.condition().to_string(), measured, limit, holds: of.holds(), text: of.to_string() }
     }
 }
 
@@ -286,6 +305,11 @@ mod tests {
         assert_eq!((&run["rate"], &run["generator_cpu_us"]), (&99.0.into(), &1000.0.into()));
         assert!((6_000.0..6_010.0).contains(&run["latency"]["p50_us"].as_f64().unwrap()));
         assert_eq!(run["verdicts"][0]["kind"], "sent_late");
+        let [late, errors] = &run["conditions"].as_array().unwrap()[..] else { panic!("{run}") };
+        assert_eq!((&late["fail_if"], &late["limit"]), (&"max>1h".into(), &3.6e9.into()));
+        assert_eq!((&late["measured"], &late["holds"]), (&run["latency"]["max_us"], &false.into()));
+        assert_eq!((&errors["measured"], &errors["holds"]), (&10.0.into(), &true.into()));
+        assert_eq!(errors["text"], "errors were 10, more than 0");
         assert_eq!(run["seconds"].as_array().unwrap().len(), 10);
     }
 

@@ -137,6 +137,7 @@ impl<'a> Order<'a> {
             },
             duration: self.duration(),
             started: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
+            fail_if: args.fail_if.clone(),
         }
     }
 }

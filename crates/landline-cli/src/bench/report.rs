@@ -21,6 +21,7 @@ pub(crate) fn render(summary: &Summary) -> String {
         introduction(summary, &title),
         notes(summary),
         highlights(summary),
+        conditions(summary),
         figure("Latency by percentile", &charts::percentiles(summary)),
         figure("Latency over time", &charts::latency(summary)),
         figure("Replies over time", &charts::rate(summary)),
@@ -65,6 +66,12 @@ fn highlights(summary: &Summary) -> String {
     let all = [("rate", rate), ("p50", quantile(0.5)), ("p99", quantile(0.99)), ("errors", errors)];
     let all = all.map(|(name, value)| format!("<div><dt>{name}</dt><dd>{}</dd></div>\n", ours(&value)));
     format!("<dl>\n{}</dl>\n", all.concat())
+}
+
+/// Nothing, unless there were conditions.
+fn conditions(summary: &Summary) -> String {
+    let rows = tables::conditions(summary);
+    if rows.is_empty() { String::new() } else { heading("Conditions") + &table(&rows, true) }
 }
 
 fn figure(title: &str, chart: &Chart) -> String {
@@ -191,6 +198,18 @@ mod tests {
             check_tags(&page);
             assert!(page.contains("no right reply came") && page.len() < 1 << 20);
         }
+    }
+
+    #[test]
+    fn conditions_stand_with_what_was_measured_and_whether_they_fail_the_run() {
+        let page = render(&open());
+        for row in [
+            "<td>max&gt;1h</td><td>15.01ms</td><td>passed</td>",
+            "<td>errors&gt;0</td><td>10</td><td>failed</td>",
+        ] {
+            assert!(page.contains(row), "{row}");
+        }
+        assert!(!render(&closed()).contains("Conditions"), "there were none");
     }
 
     #[test]

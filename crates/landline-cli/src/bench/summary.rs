@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use landline::frame::Framing;
 
+use crate::bench::condition::{Conditions, Measured};
 use crate::bench::figures::{float, ratio};
 use crate::bench::latencies::Latencies;
 use crate::bench::tally::{Errors, Tally};
@@ -27,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) duration: Option<Duration>,
     /// When it began, as a date and a time.
     pub(crate) started: String,
+    /// What it must not be.
+    pub(crate) fail_if: Option<Conditions>,
 }
 
 /// What decides when a request is sent.
@@ -137,6 +140,11 @@ impl Summary {
 
     pub(crate) fn per_second(&self, count: u64) -> f64 {
         ratio(float(count), self.lasted.as_secs_f64())
+    }
+
+    /// What each condition on the run was, in the order they were written; none if there are none.
+    pub(crate) fn conditions(&self) -> Vec<Measured<'_>> {
+        self.run.fail_if.iter().flat_map(|conditions| conditions.measure(self)).collect()
     }
 
     /// What one request took of a CPU time.

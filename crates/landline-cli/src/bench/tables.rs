@@ -69,6 +69,18 @@ fn row(name: &str, times: &Latencies) -> Vec<String> {
     std::iter::once(name.to_owned()).chain(cells).collect()
 }
 
+/// What the run must not be, what it was, and whether that fails it, below a line that names the columns;
+/// nothing if it may be anything.
+pub(super) fn conditions(summary: &Summary) -> Vec<Vec<String>> {
+    let conditions = summary.conditions();
+    let head = (!conditions.is_empty()).then(|| ["fail if", "measured", ""].map(str::to_owned).to_vec());
+    let rows = conditions.iter().map(|measured| {
+        let verdict = if measured.holds() { "failed" } else { "passed" };
+        vec![measured.condition().to_string(), measured.in_words(), verdict.to_owned()]
+    });
+    head.into_iter().chain(rows).collect()
+}
+
 /// What else was measured, in sentences.
 pub(super) fn remarks(summary: &Summary) -> Vec<String> {
     let mut lines = Vec::new();

@@ -161,6 +161,8 @@ fn a_condition_decides_how_it_ends() {
     let output = bench(server.address, &[&requests[..], &["p50>=1ns"]].concat());
     assert_eq!(code(&output), 9, "{output:?}");
     assert!(text(&output.stderr).starts_with("landline: error: p50 was "), "{output:?}");
+    let told = &result(&output)["conditions"][0];
+    assert_eq!((&told["fail_if"], &told["holds"]), (&"p50>=1ns".into(), &true.into()), "{told}");
     server.stop().in_order();
 }
 

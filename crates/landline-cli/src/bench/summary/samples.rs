@@ -42,6 +42,7 @@ pub(in crate::bench) fn run(mode: Mode) -> Run {
         mode,
         duration: Some(Duration::from_secs(10)),
         started: "2026-11-22 12:00:00 UTC".to_owned(),
+        fail_if: None,
     }
 }
 
@@ -56,5 +57,6 @@ pub(in crate::bench) fn open() -> Summary {
     summary.tcp = Some(Tcp { rtt: Duration::from_micros(80), retransmits: 3 });
     summary.generator_cpu = Some(Duration::from_secs(1));
     summary.server_cpu = Some(Duration::from_secs(2));
+    summary.run.fail_if = "max>1h,errors>0".parse().ok();
     summary
 }
