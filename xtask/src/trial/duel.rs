@@ -27,8 +27,8 @@ const RUN: Duration = Duration::from_millis(120);
 const WARM_UP: u64 = 4;
 /// No fewer messages than this are a run, for each connection.
 const EXCHANGES_MIN: usize = 2;
-const SERVER_CORE: usize = 0;
-const CLIENT_CORE: usize = 1;
+pub(crate) const SERVER_CORE: usize = 0;
+pub(crate) const CLIENT_CORE: usize = 1;
 
 /// One of the two: its name, and how it is started. It has one thread.
 #[derive(Debug)]
@@ -122,7 +122,14 @@ fn whole(figure: f64) -> u64 {
     figure as u64
 }
 
-/// What came out of it: nanoseconds for a reply, and pairs.
+/// One of two that are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Side {
+    A,
+    B,
+}
+
+/// What came out of it: what each run took, and pairs.
 #[derive(Debug, Default)]
 pub(crate) struct Contest {
     pub(crate) costs_a: Vec<f64>,
@@ -133,21 +140,41 @@ pub(crate) struct Contest {
     pub(crate) noise: Vec<f64>,
 }
 
+impl Contest {
+    /// Measures A B B A, and A once more.
+    pub(crate) fn round(&mut self, mut measure: impl FnMut(Side) -> Outcome<f64>) -> Outcome {
+        let a1 = measure(Side::A)?;
+        let b1 = measure(Side::B)?;
+        let b2 = measure(Side::B)?;
+        let a2 = measure(Side::A)?;
+        let a3 = measure(Side::A)?;
+        self.costs_a.extend([a1, a2, a3]);
+        self.costs_b.extend([b1, b2]);
+        self.ratios.extend([b1 / a1, b2 / a2]);
+        self.noise.push(a3 / a2);
+        Ok(())
+    }
+
+    /// Says what both took, in some unit, and how they compare.
+    pub(crate) fn tell(&self, report: &Report, [a, b]: [&str; 2], unit: &str) {
+        let Self { costs_a, costs_b, ratios, noise } = self;
+        report.tell(format!("  {a}, median: {} {unit}", number(median(costs_a))));
+        report.tell(format!("  {b}, median: {} {unit}", number(median(costs_b))));
+        report.tell(format!("  {b} to {a}, {} pairs: {}", ratios.len(), spread(ratios)));
+        report.tell(format!("  {a} to itself, {} pairs: {}", noise.len(), spread(noise)));
+    }
+}
+
 /// Has both answer the same callers in turns.
 pub(crate) fn contest(a: &mut Rival, b: &mut Rival, traffic: [&Traffic; 2]) -> Outcome<Contest> {
     let mut contest = Contest::default();
     for _ in 0..SITTINGS {
         let (mut a, mut b) = (Seat::prepare(a, traffic[0])?, Seat::prepare(b, traffic[1])?);
         for _ in 0..ROUNDS {
-            let a1 = a.cost()?;
-            let b1 = b.cost()?;
-            let b2 = b.cost()?;
-            let a2 = a.cost()?;
-            let a3 = a.cost()?;
-            contest.costs_a.extend([a1, a2, a3]);
-            contest.costs_b.extend([b1, b2]);
-            contest.ratios.extend([b1 / a1, b2 / a2]);
-            contest.noise.push(a3 / a2);
+            contest.round(|side| match side {
+                Side::A => a.cost(),
+                Side::B => b.cost(),
+            })?;
         }
     }
     Ok(contest)
@@ -175,15 +202,7 @@ pub(crate) fn compare(report: &mut Report, mut a: Rival, mut b: Rival) -> Outcom
         let traffic = Traffic::ping_pong(connections);
         let contest = contest(&mut a, &mut b, [&traffic; 2])?;
         report.tell(format!("{connections} connections:"));
-        tell(report, &contest, &a.name, &b.name);
+        contest.tell(report, [&a.name, &b.name], "ns a reply");
     }
     Ok(())
-}
-
-fn tell(report: &Report, contest: &Contest, a: &str, b: &str) {
-    let Contest { costs_a, costs_b, ratios, noise } = contest;
-    report.tell(format!("  {a}, median: {} ns a reply", number(median(costs_a))));
-    report.tell(format!("  {b}, median: {} ns a reply", number(median(costs_b))));
-    report.tell(format!("  {b} to {a}, {} pairs: {}", ratios.len(), spread(ratios)));
-    report.tell(format!("  {a} to itself, {} pairs: {}", noise.len(), spread(noise)));
 }
