@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::BenchArgs;
-use super::engine::{Measured, Pace, Plan, measure};
+use super::engine::{Measured, Moment, Pace, Plan, measure};
 use super::expect::Expect;
 use super::live::Live;
 use super::payload::Payload;
@@ -72,11 +72,14 @@ impl<'a> Order<'a> {
         let args = self.args;
         let plan = self.plan(Target::find(address, args.timeout)?, pace);
         let run = self.describe(address, pace);
-        let cpu_before = args.server_pid.map(cpu_time).transpose()?;
+        let mut cpu_before = args.server_pid.map(cpu_time).transpose()?;
         let mut live = if args.quiet { None } else { Live::new(address.to_string(), plan.duration) };
-        let measured = measure(plan, |glimpse| {
-            if let Some(live) = &mut live {
-                live.show(glimpse);
+        let measured = measure(plan, |moment| {
+            match (moment, &mut live) {
+                // What a server that is gone took cannot be told at the end either.
+                (Moment::WarmedUp, _) => cpu_before = args.server_pid.and_then(|pid| cpu_time(pid).ok()),
+                (Moment::Second(glimpse), Some(live)) => live.show(glimpse),
+                (Moment::Second(_), None) => {}
             }
             !self.interrupted.load(Relaxed)
         });

@@ -85,6 +85,21 @@ fn an_open_loop_sends_as_many_as_its_rate_says() {
 }
 
 #[test]
+fn the_time_of_the_warm_up_counts_for_nothing() {
+    let server = serve(&[]);
+    let pid = server.id().to_string();
+    let flags = ["--warmup", "2s", "-d", "1s", "--pipeline", "16", "--expect", "upper", "--server-pid", &pid];
+    let output = bench(server.address, &flags);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let result = result(&output);
+    // One thread has no more time than there is.
+    let load = result["generator_load"].as_f64().unwrap();
+    assert!(load > 0.0 && load < 1.2, "{result}");
+    assert!(result["server_cpu_us"].as_f64().unwrap() > 0.0, "{result}");
+    server.stop().in_order();
+}
+
+#[test]
 fn each_way_in_which_a_server_fails_is_counted_under_its_name_and_has_its_exit_code() {
     let resets = server(|mut stream| {
         request(&mut stream);

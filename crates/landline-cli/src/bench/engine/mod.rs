@@ -82,6 +82,15 @@ pub(crate) struct Glimpse {
     pub(crate) interval: Interval,
 }
 
+/// What whoever watches a run is told.
+#[derive(Debug)]
+pub(crate) enum Moment {
+    /// The warm-up of a thread is over: what happens from now on counts.
+    WarmedUp,
+    /// A thread's second is over.
+    Second(Glimpse),
+}
+
 /// What a run has measured.
 #[derive(Debug)]
 pub(crate) struct Measured {
@@ -91,18 +100,18 @@ pub(crate) struct Measured {
     pub(crate) lasted: Duration,
     /// Round trip times and retransmits of the connections at the end.
     pub(crate) ways: Vec<(Duration, u32)>,
-    /// The CPU time of the generator's threads.
+    /// The CPU time of the generator's threads since their warm-up.
     pub(crate) cpu: Duration,
 }
 
-/// Does what a plan says. `watch` is told of each second of each thread, and says whether to go on.
-pub(crate) fn measure(plan: Plan, mut watch: impl FnMut(&Glimpse) -> bool) -> Result<Measured, Failure> {
+/// Does what a plan says. `watch` is told of each moment of each thread, and says whether to go on.
+pub(crate) fn measure(plan: Plan, mut watch: impl FnMut(&Moment) -> bool) -> Result<Measured, Failure> {
     let threads = plan.threads.min(usize::try_from(plan.connections).unwrap_or(usize::MAX)).max(1);
     let limit = plan.duration.map(|duration| plan.warmup + duration);
     let stop = Stop::new(limit, plan.requests);
     let run = &Run { clock: Clock::start(), stop, plan };
     // There is room for what each thread says in a minute, so that none waits for whoever watches.
-    let (sender, glimpses) = sync_channel(threads * 64);
+    let (sender, moments) = sync_channel(threads * 64);
     thread::scope(|scope| {
         let mut workers = Vec::new();
         for index in 0..threads {
@@ -113,8 +122,8 @@ pub(crate) fn measure(plan: Plan, mut watch: impl FnMut(&Glimpse) -> bool) -> Re
         }
         drop(sender);
         // It ends with the last of them; each ends by itself.
-        for glimpse in &glimpses {
-            if !watch(&glimpse) {
+        for moment in &moments {
+            if !watch(&moment) {
                 run.stop.tell();
             }
         }

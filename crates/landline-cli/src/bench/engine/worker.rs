@@ -15,7 +15,7 @@ use rustix::time::{
 
 use super::caller::{Caller, Context};
 use super::pace::{Pace, Rota};
-use super::{Glimpse, Run};
+use super::{Glimpse, Moment, Run};
 use crate::bench::expect::Expect;
 use crate::bench::tally::Tally;
 
@@ -41,9 +41,9 @@ pub(super) fn work(
     run: &Run,
     index: usize,
     threads: usize,
-    glimpses: &SyncSender<Glimpse>,
+    moments: &SyncSender<Moment>,
 ) -> io::Result<Done> {
-    let mut worker = Worker::new(run, index, threads, glimpses)?;
+    let mut worker = Worker::new(run, index, threads, moments)?;
     let mut events = Vec::with_capacity(EVENTS);
     loop {
         let now = run.clock.now();
@@ -80,16 +80,13 @@ struct Worker<'a> {
     /// Which second of the run it is; none while it warms up.
     second: Option<usize>,
     buffer: Vec<u8>,
-    glimpses: &'a SyncSender<Glimpse>,
+    /// The CPU time of this thread when its warm-up was over.
+    cpu_before: Duration,
+    moments: &'a SyncSender<Moment>,
 }
 
 impl<'a> Worker<'a> {
-    fn new(
-        run: &'a Run,
-        index: usize,
-        threads: usize,
-        glimpses: &'a SyncSender<Glimpse>,
-    ) -> io::Result<Self> {
+    fn new(run: &'a Run, index: usize, threads: usize, moments: &'a SyncSender<Moment>) -> io::Result<Self> {
         let connections = run.plan.connections;
         let mine: Vec<u64> = (index as u64..connections).step_by(threads).collect();
         let callers =
@@ -114,7 +111,8 @@ impl<'a> Worker<'a> {
             tally: Tally::new(),
             second: run.second(0),
             buffer: vec![0; BUFFER],
-            glimpses,
+            cpu_before: Duration::ZERO,
+            moments,
         })
     }
 
@@ -217,15 +215,16 @@ impl<'a> Worker<'a> {
 
     /// Says what happened in the second that is over.
     fn report(&mut self, now_is: Option<usize>) {
-        match std::mem::replace(&mut self.second, now_is) {
-            Some(second) => {
-                let interval = self.tally.over(second);
-                // Whoever watches is gone only if the run was given up.
-                let _ = self.glimpses.send(Glimpse { second, interval });
-            }
-            // What happened in the warm-up does not count.
-            None => self.tally = Tally::new(),
+        // Whoever watches is gone only if the run was given up.
+        if let Some(second) = std::mem::replace(&mut self.second, now_is) {
+            let interval = self.tally.over(second);
+            let _ = self.moments.send(Moment::Second(Glimpse { second, interval }));
+            return;
         }
+        // What happened in the warm-up does not count.
+        self.tally = Tally::new();
+        self.cpu_before = own_cpu();
+        let _ = self.moments.send(Moment::WarmedUp);
     }
 
     fn finish(mut self) -> Done {
@@ -237,11 +236,16 @@ impl<'a> Worker<'a> {
         if self.second.is_some() {
             self.report(None);
         }
-        let cpu = clock_gettime(ClockId::ThreadCPUTime);
-        let seconds = u64::try_from(cpu.tv_sec).unwrap_or(0);
-        let cpu = Duration::new(seconds, u32::try_from(cpu.tv_nsec).unwrap_or(0));
+        let cpu = own_cpu().saturating_sub(self.cpu_before);
         Done { tally: self.tally, ended, ways, cpu }
     }
+}
+
+/// The CPU time of this thread.
+fn own_cpu() -> Duration {
+    let cpu = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(cpu.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(cpu.tv_nsec).unwrap_or(0))
 }
 
 /// A timer that epoll watches.
