@@ -10,6 +10,7 @@
 #[cfg(target_os = "linux")]
 mod bench;
 mod check;
+mod packages;
 mod step;
 mod test;
 mod tools;
