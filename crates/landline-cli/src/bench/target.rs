@@ -16,12 +16,13 @@ use crate::exit::{Exit, Failure};
 #[derive(Debug)]
 pub(crate) struct Target {
     place: SockAddr,
-    /// How many source addresses of this machine are used beside the one that the system chooses: one has no
-    /// more ports than connections to one place.
-    sources: AtomicU32,
+    /// Which address of this machine connections come from: 0 is the one that the system chooses, the others
+    /// are those after it. One has no more ports than connections to one place, and closed ones count
+    /// for a minute.
+    source: AtomicU32,
 }
 
-/// How many source addresses there are for a target on this machine: 127.0.0.2 and those after it.
+/// How many more source addresses are used for a target on this machine: 127.0.0.2 and those after it.
 const SOURCES_MAX: u32 = 250;
 
 impl Target {
@@ -31,30 +32,33 @@ impl Target {
             Some(path) => probe_path(address, path)?,
             None => probe(address, patience)?.into(),
         };
-        Ok(Self { place, sources: AtomicU32::new(0) })
+        Ok(Self { place, source: AtomicU32::new(0) })
     }
 
-    /// Begins to connect. When the ports of one source address have run out, another is taken.
-    pub(crate) fn connect(&self, number: u64) -> io::Result<Socket> {
+    /// Begins to connect. When the ports of one source address have run out, the next is taken, and after the
+    /// last the first again.
+    pub(crate) fn connect(&self) -> io::Result<Socket> {
+        let mut left = if self.is_local_v4() { SOURCES_MAX } else { 0 };
         loop {
-            let sources = self.sources.load(Relaxed);
-            match self.connect_from(number, sources) {
-                Err(error) if ports_ran_out(&error) && self.is_local_v4() && sources < SOURCES_MAX => {
+            let source = self.source.load(Relaxed);
+            match self.connect_from(source) {
+                Err(error) if ports_ran_out(&error) && left > 0 => {
+                    left -= 1;
+                    let next = (source + 1) % (SOURCES_MAX + 1);
                     // Another thread may have been faster, which is as good.
-                    let _ = self.sources.compare_exchange(sources, sources + 1, Relaxed, Relaxed);
+                    let _ = self.source.compare_exchange(source, next, Relaxed, Relaxed);
                 }
                 outcome => return outcome,
             }
         }
     }
 
-    fn connect_from(&self, number: u64, sources: u32) -> io::Result<Socket> {
+    fn connect_from(&self, source: u32) -> io::Result<Socket> {
         let socket = Socket::new(Domain::from(i32::from(self.place.family())), Type::STREAM, None)?;
         socket.set_nonblocking(true)?;
         if self.place.as_socket().is_some() {
             socket.set_tcp_nodelay(true)?;
         }
-        let source = u32::try_from(number % u64::from(sources + 1)).unwrap_or(0);
         if source > 0 {
             let source = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + source);
             socket.bind(&SocketAddr::from((source, 0)).into())?;

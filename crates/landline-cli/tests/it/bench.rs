@@ -8,6 +8,7 @@ use std::thread;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::serve_config::Config;
 use crate::serving::serve;
 use crate::support::*;
 
@@ -165,6 +166,32 @@ fn where_nobody_listens_there_is_nothing_to_measure() {
     let output = bench(address, &[]);
     assert_eq!((code(&output), &*text(&output.stdout)), (4, ""));
     assert!(text(&output.stderr).contains("connection refused"), "{output:?}");
+}
+
+#[test]
+fn a_unix_socket_is_measured_as_any_other_address() {
+    let config = Config::new("");
+    let socket = config.0.join("echo.sock");
+    let target = format!("unix:{}", socket.display());
+    config.now_says(format!(
+        "[[listener]]\naddress = 0\n[[listener]]\naddress = '{target}'\nservice = 'echo'\n"
+    ));
+    let mut server = config.serve(&[]);
+    server.says(&format!("listening on {target}"));
+    let measure = |target: &str| {
+        let mut command = landline(["bench", target, "--output-format", "json"]);
+        command.args(["-n", "500", "-c", "7", "--pipeline", "4", "--churn", "20", "--expect", "echo"]);
+        run(command, Stdio::null())
+    };
+    let output = measure(&target);
+    assert_eq!(code(&output), 0, "{output:?}");
+    let result = result(&output);
+    assert_eq!((&result["target"], &result["replies"]), (&target.clone().into(), &500.into()), "{result}");
+    assert!(result["tcp"].is_null(), "there is none: {result}");
+    server.stop().in_order();
+    let output = measure(&target);
+    assert_eq!((code(&output), &*text(&output.stdout)), (4, ""), "{output:?}");
+    assert!(text(&output.stderr).contains(&format!("cannot connect to {target}: ")), "{output:?}");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 
 #[cfg(target_os = "linux")]
 mod bench;
+#[cfg(target_os = "linux")]
+mod bench_ports;
 mod call_once;
 mod call_pipe;
 mod call_prompt;

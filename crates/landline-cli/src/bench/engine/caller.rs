@@ -122,7 +122,7 @@ impl Caller {
     /// Begins to connect.
     pub(super) fn connect(&mut self, context: &mut Context<'_>) {
         let since = context.run.clock.now();
-        let socket = match context.run.plan.target.connect(self.number) {
+        let socket = match context.run.plan.target.connect() {
             Ok(socket) => socket,
             Err(error) => return self.lose(of_connect(&error), context),
         };
