@@ -1,13 +1,12 @@
 //! Who is measured.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Stdio};
 
 use super::tokio_servers;
 use crate::Outcome;
 use crate::tools::need_program;
 use crate::trial::duel::Rival;
-use crate::trial::program::{built, part, serve};
+use crate::trial::program::{built, free_port, part, serve};
 use crate::trial::reference;
 use crate::trial::traffic::{Traffic, Wording};
 
@@ -18,7 +17,8 @@ pub(super) struct Row {
     pub(super) title: &'static str,
     /// Whether it is measured when nobody says which rows are.
     pub(super) is_usual: bool,
-    /// How to start it for messages of a kind; none if it does not speak them. The failure is what is missing.
+    /// How to start it for messages of a kind; none if it does not speak them. The failure is what is
+    /// missing.
     start: fn(&'static str, Wording) -> Outcome<Option<Rival>>,
     /// How a message without lines is worded for it.
     wording: Wording,
@@ -140,8 +140,7 @@ fn redis(name: &'static str, wording: Wording) -> Outcome<Option<Rival>> {
         return Ok(None);
     }
     // It cannot say which port it was given.
-    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    let port = free.map_err(|error| format!("no free port: {error}"))?.port();
+    let port = free_port()?;
     let words =
         format!("--port {port} --bind 127.0.0.1 --appendonly no --maxclients 15000 --tcp-backlog 4096");
     let mut command = silent(Command::new("redis-server"), &words.split(' ').collect::<Vec<_>>());

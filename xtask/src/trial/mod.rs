@@ -7,10 +7,12 @@
 mod cpu;
 pub(crate) mod duel;
 pub(crate) mod figures;
+mod generator;
 mod idle_memory;
 mod list;
 pub(crate) mod load;
 mod network;
+mod nginx;
 pub(crate) mod proc;
 pub(crate) mod program;
 pub(crate) mod reference;
@@ -22,11 +24,13 @@ mod spread;
 mod startup;
 mod steady;
 mod syscalls;
+mod tail;
 pub(crate) mod traffic;
 mod unfinished;
 pub(crate) mod upper;
 mod vanished;
 mod versus;
+mod wrk;
 
 use std::ffi::{OsStr, OsString};
 use std::thread::available_parallelism;
@@ -56,11 +60,13 @@ const TRIALS: &[Trial] = &[
     Trial { name: "slow-peers", about: "what 5,000 unfinished messages cost a caller", run: slow_peers::run },
     Trial { name: "vanished", about: "how long a connection outlives its peer", run: vanished::run },
     Trial { name: "cpu", about: "CPU time for a reply, next to a bare epoll loop", run: cpu::run },
+    Trial { name: "tail", about: "p99.9 at half of capacity, next to a bare epoll loop", run: tail::run },
     Trial {
         name: "versus",
         about: "CPU time for a reply, next to the program that LANDLINE_BASE names",
         run: versus::run,
     },
+    Trial { name: "wrk", about: "CPU time of the load generator for a request, next to wrk", run: wrk::run },
 ];
 
 /// Says which trials there are.

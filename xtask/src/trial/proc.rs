@@ -5,6 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use rustix::process::Pid;
 
 use super::figures::float;
@@ -30,6 +32,15 @@ pub(crate) fn cpu(pid: Pid) -> Outcome<f64> {
         sum += first.ok_or("schedstat says nothing")?;
     }
     Ok(float(sum))
+}
+
+/// The CPU time of all processes that this one has started and that have ended, in nanoseconds.
+pub(crate) fn cpu_of_ended() -> Outcome<f64> {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
+    let usage = usage.map_err(|error| format!("cannot see what processes took: {error}"))?;
+    let micros = |time: TimeVal| time.num_microseconds();
+    let sum = micros(usage.user_time()) + micros(usage.system_time());
+    Ok(float(sum.cast_unsigned()) * 1e3)
 }
 
 /// The share of one core that a process took while `elapsed` passed, from its CPU time before and after.

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -90,6 +90,27 @@ impl Program {
         Ok(listen(self.child.stderr.take().ok_or("a stderr that is no pipe")?))
     }
 
+    /// Waits for its end, and fails unless that is in order.
+    pub(crate) fn end(mut self) -> Outcome {
+        // The end of what it prints is its end, as far as that can be waited for with a limit.
+        loop {
+            match self.lines.recv_timeout(PATIENCE) {
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => return Err(format!("{} does not end", self.name)),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        self.bury()
+    }
+
+    fn bury(&mut self) -> Outcome {
+        match self.child.wait() {
+            Ok(status) if status.success() => Ok(()),
+            Ok(status) => Err(format!("{} ended with {status}", self.name)),
+            Err(error) => Err(format!("{} cannot be waited for: {error}", self.name)),
+        }
+    }
+
     /// Asks it to stop, and sees to it that it does.
     pub(crate) fn stop(mut self) -> Outcome {
         let cannot_stop = |error| format!("cannot stop the program: {error}");
@@ -100,11 +121,7 @@ impl Program {
             return Err(format!("{} does not stop", self.name));
         }
         // It has ended; under strace, a moment may pass until it is ours to bury.
-        match self.child.wait() {
-            Ok(status) if status.success() => Ok(()),
-            Ok(status) => Err(format!("{} ended with {status}", self.name)),
-            Err(error) => Err(format!("{} cannot be waited for: {error}", self.name)),
-        }
+        self.bury()
     }
 }
 
@@ -190,6 +207,12 @@ impl Caller {
         let heard = self.hear(answer)?;
         if heard == answer { Ok(()) } else { Err(format!("{question:?} was answered with {heard:?}")) }
     }
+}
+
+/// A port that nobody listens on, for servers that can't say which one they were given.
+pub(crate) fn free_port() -> Outcome<u16> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    free.map(|address| address.port()).map_err(|error| format!("no free port: {error}"))
 }
 
 /// The command line of a server on a free port.
