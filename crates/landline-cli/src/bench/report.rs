@@ -71,7 +71,11 @@ fn highlights(summary: &Summary) -> String {
 /// Nothing, unless there were conditions.
 fn conditions(summary: &Summary) -> String {
     let rows = tables::conditions(summary);
-    if rows.is_empty() { String::new() } else { heading("Conditions") + &table(&rows, true) }
+    if rows.is_empty() {
+        return String::new();
+    }
+    let table = table(&rows, true).replace("<td>failed<", "<td class=\"failed\">failed<");
+    heading("Conditions") + &table
 }
 
 fn figure(title: &str, chart: &Chart) -> String {
@@ -205,7 +209,7 @@ mod tests {
         let page = render(&open());
         for row in [
             "<td>max&gt;1h</td><td>15.01ms</td><td>passed</td>",
-            "<td>errors&gt;0</td><td>10</td><td>failed</td>",
+            "<td>errors&gt;0</td><td>10</td><td class=\"failed\">failed</td>",
         ] {
             assert!(page.contains(row), "{row}");
         }
