@@ -11,7 +11,8 @@ use crate::step::Step;
 const DENY_SERIES: &str = "0.20.";
 const DENY_RELEASE: &str = "0.20.2";
 
-/// Where tools are installed, seen from the workspace: out of the way of the user's own, and gone with `cargo clean`.
+/// Where tools are installed, seen from the workspace: out of the way of the user's own, and gone with `cargo
+/// clean`.
 const TOOLS: &str = "target/tools";
 
 /// Fails unless the toolchain has a component, and says how to add it.

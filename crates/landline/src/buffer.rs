@@ -31,39 +31,42 @@ impl Pool {
     }
 
     /// An empty buffer for at least `capacity` bytes.
+    #[inline]
     pub(crate) fn take(self: &Rc<Self>, capacity: usize) -> Buffer {
         Buffer { bytes: self.memory(capacity), len: 0, pool: Rc::clone(self) }
     }
 
+    #[inline]
     fn memory(&self, capacity: usize) -> Box<[u8]> {
-        let capacity = match capacity {
-            ..=LARGEST_KEPT => capacity.max(SMALLEST).next_power_of_two(),
+        let Some(size) = size_class(capacity) else {
             // What is not kept has no size class to fit, and doubling would be felt.
-            _ => capacity,
+            return vec![0; capacity].into_boxed_slice();
         };
-        match self.unused_of(capacity).and_then(|unused| unused.borrow_mut().pop()) {
+        let unused = self.unused[size].borrow_mut().pop();
+        match unused {
             Some(bytes) => {
                 self.kept.set(self.kept.get() - bytes.len());
                 bytes
             }
-            None => vec![0; capacity].into_boxed_slice(),
+            None => vec![0; SMALLEST << size].into_boxed_slice(),
         }
     }
 
-    /// The unused buffers of exactly this capacity; none for one that is not kept.
-    fn unused_of(&self, capacity: usize) -> Option<&RefCell<Vec<Box<[u8]>>>> {
-        (capacity <= LARGEST_KEPT).then(|| &self.unused[(capacity / SMALLEST).ilog2() as usize])
-    }
-
+    #[inline]
     fn give_back(&self, bytes: Box<[u8]>) {
         let kept = self.kept.get() + bytes.len();
-        if let Some(unused) = self.unused_of(bytes.len())
-            && kept <= KEPT_MAX
+        if kept <= KEPT_MAX
+            && let Some(size) = size_class(bytes.len())
         {
             self.kept.set(kept);
-            unused.borrow_mut().push(bytes);
+            self.unused[size].borrow_mut().push(bytes);
         }
     }
+}
+
+/// Which of the sizes that are kept is the smallest that holds so many bytes; none if all are too small.
+fn size_class(bytes: usize) -> Option<usize> {
+    (bytes <= LARGEST_KEPT).then(|| ((bytes.max(SMALLEST) - 1) / (SMALLEST / 2)).ilog2() as usize)
 }
 
 /// Bytes that are filled from the front. Its memory goes back to the pool when it is dropped.
@@ -79,17 +82,20 @@ impl Buffer {
     }
 
     /// The unfilled rest. What it holds is whatever its last user left there.
+    #[inline]
     pub(crate) fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.len..]
     }
 
     /// Counts the first `count` bytes of the room as filled.
+    #[inline]
     pub(crate) fn extend_filled(&mut self, count: usize) {
         assert!(count <= self.bytes.len() - self.len, "more bytes were filled than there was room for");
         self.len += count;
     }
 
     /// Makes room for at least `count` more bytes, by moving to larger memory if it must.
+    #[inline]
     pub(crate) fn reserve(&mut self, count: usize) {
         let needed = self.len.checked_add(count).expect("a reply is smaller than the address space");
         if needed > self.bytes.len() {
@@ -175,6 +181,16 @@ impl fmt::Debug for Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_size_class_is_the_smallest_that_holds_what_is_asked_for() {
+        for (bytes, holds) in
+            [(0, 512), (512, 512), (513, 1024), (1024, 1024), (1025, 2048), (1 << 20, 1 << 20)]
+        {
+            assert_eq!(size_class(bytes).map(|size| SMALLEST << size), Some(holds), "{bytes}");
+        }
+        assert_eq!(size_class(LARGEST_KEPT + 1), None);
+    }
 
     #[test]
     fn memory_goes_back_to_the_pool_and_is_used_again() {

@@ -1,8 +1,8 @@
 //! `cargo xtask bench`: what a reply costs servers in CPU time, next to a bare epoll loop; one table.
 //!
-//! Who serves, what is asked, and how it is measured are values: [`rows`], [`columns`], and the duel that trials
-//! have. A ratio is what remains of a measurement when the machine is taken away, so nothing else is in the table
-//! but memory.
+//! Who serves, what is asked, and how it is measured are values: [`rows`], [`columns`], and the duel that
+//! trials have. A ratio is what remains of a measurement when the machine is taken away, so nothing else is
+//! in the table but memory.
 
 mod choice;
 mod columns;

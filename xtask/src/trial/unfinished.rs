@@ -1,4 +1,5 @@
-//! Callers by the thousand who never finish their second line: a byte now and a byte then, until they are closed.
+//! Callers by the thousand who never finish their second line: a byte now and a byte then, until they are
+//! closed.
 //!
 //! They are a process of their own, so that whoever is measured beside them has a thread to itself. It says
 //! `ready` when everybody has sent a first byte, and when everybody has been closed, `closed`, how many saw

@@ -233,8 +233,8 @@ fn make_room_for(connections: usize) -> Result<(), Failure> {
     }
 }
 
-/// Ctrl-C ends the run early, with its result; a second one ends the program. Where that can't be had, it does
-/// what it does to any program.
+/// Ctrl-C ends the run early, with its result; a second one ends the program. Where that can't be had, it
+/// does what it does to any program.
 fn listen_for_interrupt(interrupted: Arc<AtomicBool>) {
     let (ready, is_ready) = sync_channel(1);
     let listen = move || {

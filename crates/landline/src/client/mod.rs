@@ -116,8 +116,8 @@ impl Default for Options {
     }
 }
 
-/// What the kernel has measured on the way to the peer of a TCP connection; `None` for other sockets and where the system does
-/// not tell, which is everywhere but on Linux.
+/// What the kernel has measured on the way to the peer of a TCP connection; `None` for other sockets and
+/// where the system does not tell, which is everywhere but on Linux.
 pub fn way(socket: &impl AsFd) -> Option<Way> {
     crate::sys::socket::way(usize::try_from(socket.as_fd().as_raw_fd()).ok()?)
 }

@@ -78,8 +78,9 @@ pub enum FrameError {
 pub struct Decoder {
     framing: Framing,
     max_message: usize,
-    /// How much of the input at hand is known to hold no delimiter, so that no byte is looked at twice.
-    scanned: usize,
+    /// How much of the input at hand is known to hold no delimiter, so that no byte is looked at twice;
+    /// beyond 4 GiB some are.
+    scanned: u32,
 }
 
 impl Decoder {
@@ -98,13 +99,17 @@ impl Decoder {
     ///
     /// # Errors
     /// [`FrameError::TooLong`], as soon as it is known; the decoder is of no use afterwards.
+    #[inline]
     pub fn next(&mut self, input: &[u8]) -> Result<Cut, FrameError> {
         let cut = match self.framing {
             Framing::Raw => raw::next(input),
-            Framing::Line => line::next(input, self.scanned, self.max_message)?,
+            Framing::Line => line::next(input, self.scanned as usize, self.max_message)?,
             Framing::Length => length::next(input, self.max_message)?,
         };
-        self.scanned = if let Cut::More { .. } = cut { input.len() } else { 0 };
+        self.scanned = match cut {
+            Cut::More { .. } => u32::try_from(input.len()).unwrap_or(u32::MAX),
+            Cut::Message { .. } => 0,
+        };
         Ok(cut)
     }
 
@@ -141,6 +146,7 @@ impl Framing {
     ///
     /// # Errors
     /// [`FrameError::TooLong`] when the length can't be expressed.
+    #[inline]
     pub fn seal(self, message: &mut [u8], ending: Ending) -> Result<&'static [u8], FrameError> {
         match self {
             Framing::Raw => Ok(b""),

@@ -12,9 +12,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::config::Policy;
-use super::link::{Link, Stream};
+use super::link::Link;
 use super::local::{Local, Share};
 use super::peer::Peer;
+use super::stream::Stream;
 use super::table::{Phase, Table};
 use crate::event::{PeerAddr, Subscriber};
 
@@ -56,10 +57,9 @@ impl Connection {
         stream: impl AsyncRead + AsyncWrite + 'static,
     ) -> io::Result<Self> {
         let admitted = local.table.admit(1).ok_or(io::ErrorKind::ResourceBusy)?;
-        let seat = admitted.seat(0, PeerAddr::Unnamed, 0, local.now());
+        let seat = admitted.seat(0, PeerAddr::Unnamed, local.entry());
         local.look_after(&policy);
-        let stream = Stream::Other(Box::pin(stream));
-        let link = Link::new(Rc::clone(local), stream, seat, None, Arc::new(policy), None);
+        let link = Link::new(Rc::clone(local), Stream::other(stream), seat, None, Arc::new(policy), None);
         Ok(Self { link })
     }
 
@@ -102,7 +102,7 @@ impl Future for WaitForDrain {
 
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let outcome = self.link.poll_read(cx, buf);
+        let outcome = self.link.poll_receive(cx, buf);
         // A write that waits has the tighter limit.
         if !self.link.write_waits() {
             self.link.enter(if outcome.is_pending() { Phase::Idle } else { Phase::Answering });

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::future::poll_fn;
 use std::io;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -36,26 +37,30 @@ enum Ended<T> {
 }
 
 /// Serves one connection to its end, with exactly one close reason.
-pub(crate) async fn drive<H: Handler>(handler: &H, link: Rc<Link>) {
-    {
-        let handling = pin!(handler.handle(Connection::new(Rc::clone(&link))));
-        match supervise(&link, handling).await {
-            Ended::Returned(outcome) => settle(&link, outcome),
-            Ended::Ordered(reason) => link.settle(reason),
-            Ended::Panicked(payload) => {
-                link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload));
+#[expect(clippy::manual_async_fn, reason = "an async function would keep its arguments twice")]
+pub(crate) fn drive<H: Handler>(handler: impl Deref<Target = H>, link: Rc<Link>) -> impl Future<Output = ()> {
+    async move {
+        {
+            let handling = pin!(handler.handle(Connection::new(Rc::clone(&link))));
+            match supervise(&link, handling).await {
+                Ended::Returned(outcome) => settle(&link, outcome),
+                Ended::Ordered(reason) => link.settle(reason),
+                Ended::Panicked(payload) => {
+                    link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload));
+                }
             }
         }
-    }
-    match link.reason().map(CloseReason::farewell) {
-        Some(Farewell::Linger) if !link.peer_has_ended() => {
-            link.restart(Phase::Closing);
-            // Its outcome does not matter: what had to be said is said.
-            let farewell = pin!(tokio::time::timeout(FAREWELL_TIME, linger(&link)));
-            let _ = supervise(&link, farewell).await;
+        match link.reason().map(CloseReason::farewell) {
+            Some(Farewell::Linger) if !link.peer_has_ended() => {
+                link.restart(Phase::Closing);
+                // On the heap: while the handler runs, no room is kept for it.
+                let mut farewell = Box::pin(tokio::time::timeout(FAREWELL_TIME, linger(&link)));
+                // Its outcome does not matter: what had to be said is said.
+                let _ = supervise(&link, farewell.as_mut()).await;
+            }
+            Some(Farewell::Reset) => link.reset_on_close(),
+            _ => {}
         }
-        Some(Farewell::Reset) => link.reset_on_close(),
-        _ => {}
     }
 }
 
@@ -95,7 +100,7 @@ async fn linger(link: &Link) {
     if poll_fn(|cx| link.poll_shutdown(cx)).await.is_err() {
         return;
     }
-    let reading = read_away(&link.local().pool, |cx, buffer| link.poll_read(cx, buffer).map_ok(|_| ()));
+    let reading = read_away(&link.local().pool, |cx, buffer| link.poll_receive(cx, buffer));
     if !link.reason().is_some_and(CloseReason::is_at_rest) {
         return reading.await;
     }
@@ -118,19 +123,17 @@ async fn all_arrived(link: &Link) {
 /// Reads and forgets, until the peer ends its side or has sent too much. While it waits it holds no buffer.
 pub(crate) async fn read_away(
     pool: &Rc<Pool>,
-    mut poll_read: impl FnMut(&mut Context<'_>, &mut ReadBuf<'_>) -> Poll<io::Result<()>>,
+    mut poll_receive: impl FnMut(&mut Context<'_>, &mut ReadBuf<'_>) -> Poll<io::Result<usize>>,
 ) {
     let mut left = FAREWELL_BYTES;
     poll_fn(|cx| {
         let mut scrap = pool.take(SCRAP);
         while left > 0 {
             let mut buffer = ReadBuf::new(scrap.room());
-            let outcome = ready!(poll_read(cx, &mut buffer));
-            let count = buffer.filled().len();
-            if outcome.is_err() || count == 0 {
-                break;
+            match ready!(poll_receive(cx, &mut buffer)) {
+                Ok(count @ 1..) => left = left.saturating_sub(count),
+                Ok(0) | Err(_) => break,
             }
-            left = left.saturating_sub(count);
         }
         Poll::Ready(())
     })

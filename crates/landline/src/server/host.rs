@@ -1,24 +1,22 @@
 //! One thread's connections: those it takes, those it sends on, those it sees off.
 
-use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::Duration;
 
-use tokio::io::AsyncRead;
-use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Notify;
 
 use super::admission::Pass;
 use super::config::Excess;
 use super::crew::{Arrival, Caller, Crew, Errand, Place};
 use super::drive::read_away;
-use super::link::{Link, Stream};
+use super::link::Link;
 use super::listener::Listener;
 use super::local::Local;
-use crate::event::{Event, PeerAddr, Refusal};
+use super::stream::Stream;
+use crate::event::{Event, Refusal};
 use crate::sys::socket;
 
 /// How many refused callers each thread sees off properly at a time, in the way [`REFUSAL_TIME`] says. Those
@@ -107,11 +105,11 @@ impl Host {
     fn host(self: &Rc<Self>, arrival: Arrival) {
         let Arrival { caller, pass: Pass { admitted, address }, listener, place } = arrival;
         let index = descriptor(&caller.socket);
-        let stream = match stream(caller.socket, caller.peer) {
+        let stream = match Stream::socket(caller.socket) {
             Ok(stream) => stream,
             Err(error) => return self.local.exhausted(&error, 1),
         };
-        let seat = admitted.seat(index, caller.peer, self.local.thread, self.local.now());
+        let seat = admitted.seat(index, caller.peer, self.local.entry());
         let (policy, guest) = (Arc::clone(&listener.policy), Guest::new(self, place));
         let link = Link::new(Rc::clone(&self.local), stream, seat, address, policy, Some(guest));
         if let Some(reason) = self.local.is_cut() {
@@ -132,26 +130,17 @@ impl Host {
             return;
         }
         let seen_off = Rc::clone(&self.refusals);
-        let Ok(mut stream) = stream(caller.socket, caller.peer) else {
+        let Ok(stream) = Stream::socket(caller.socket) else {
             return;
         };
         let pool = Rc::clone(&self.local.pool);
         tokio::task::spawn_local(async move {
-            let reading = read_away(&pool, |cx, buffer| match &mut stream {
-                Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-                Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-                Stream::Other(stream) => stream.as_mut().poll_read(cx, buffer),
+            let reading = read_away(&pool, |cx, buffer| {
+                let readable = ready!(stream.poll_readable(cx))?;
+                stream.poll_read(cx, readable, buffer)
             });
             let _ = tokio::time::timeout(REFUSAL_TIME, reading).await;
             drop(seen_off);
         });
-    }
-}
-
-/// Registers a caller's socket with this thread's runtime.
-fn stream(socket: OwnedFd, peer: PeerAddr) -> io::Result<Stream> {
-    match peer {
-        PeerAddr::Ip(_) => TcpStream::from_std(socket.into()).map(Stream::Tcp),
-        PeerAddr::Local { .. } | PeerAddr::Unnamed => UnixStream::from_std(socket.into()).map(Stream::Unix),
     }
 }

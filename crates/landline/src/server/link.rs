@@ -4,15 +4,12 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Instant;
+use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::IpPlace;
@@ -20,48 +17,38 @@ use super::config::Policy;
 use super::host::Guest;
 use super::local::Local;
 use super::peer::Peer;
+use super::stream::{Readable, Stream};
 use super::table::{Phase, Seat, Slot};
 use crate::close::CloseReason;
 use crate::event::Event;
 use crate::sys::socket;
 
-/// Any stream of bytes in both directions.
-pub(crate) trait Duplex: AsyncRead + AsyncWrite {}
-impl<T: AsyncRead + AsyncWrite> Duplex for T {}
-
-/// What a connection's bytes go through.
-pub(crate) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-    Other(Pin<Box<dyn Duplex>>),
-}
-
 /// One connection, from accept to close. Closing is dropping the last reference: the slot is cleared, the
 /// event is sent, the descriptor is closed.
 pub(crate) struct Link {
-    /// Declared before the stream, so dropped before it: a slot is cleared before its descriptor can be
-    /// another's.
-    seat: Seat,
-    stream: RefCell<Stream>,
-    /// Its share of the connections from its address, if they are counted.
-    address: Option<Box<IpPlace>>,
+    // What a message needs comes first, for the sake of caches.
+    /// Has the slot. Declared before the stream, so dropped before it: a slot is cleared before its
+    /// descriptor can be another's.
+    pub(crate) peer: Peer,
+    stream: Stream,
     local: Rc<Local>,
     policy: Arc<Policy>,
-    /// Where the thread remembers this.
-    key: Cell<usize>,
-    pub(crate) peer: Peer,
     /// The task that drives this.
     task: RefCell<Option<Waker>>,
     /// Set from outside the task, to end it.
     order: Cell<Option<CloseReason>>,
-    /// Whether it is to end at its next message boundary, and who wants to know.
+    /// Whether it is to end at its next message boundary.
     retiring: Cell<bool>,
-    ending: OnceCell<CancellationToken>,
     reason: Cell<Option<CloseReason>>,
-    detail: Cell<Option<Box<str>>>,
-    accepted: Instant,
     peer_ended: Cell<bool>,
     write_waits: Cell<bool>,
+    /// Who wants to know that it is to end at its next message boundary.
+    ending: OnceCell<CancellationToken>,
+    detail: Cell<Option<Box<str>>>,
+    /// Where the thread remembers this.
+    key: Cell<usize>,
+    /// Its share of the connections from its address, if they are counted.
+    address: Option<Box<IpPlace>>,
     /// Its place on the thread, if it counts there: declared last, so given up when all else is done.
     _guest: Option<Guest>,
 }
@@ -76,14 +63,13 @@ impl Link {
         policy: Arc<Policy>,
         guest: Option<Guest>,
     ) -> Rc<Self> {
-        let (id, peer) = (seat.slot().id(), seat.slot().peer());
-        local.emit(&Event::Connected { id, peer, open: local.table.open() });
+        let peer = Peer::new(seat, policy.max_unsent);
+        local.emit(&Event::Connected { id: peer.id(), peer: peer.name(), open: local.table.open() });
         Rc::new_cyclic(|link: &Weak<Link>| Self {
             key: Cell::new(local.remember(link)),
-            peer: Peer::new(id, peer, policy.max_unsent),
+            peer,
             policy,
-            seat,
-            stream: RefCell::new(stream),
+            stream,
             address,
             local,
             task: RefCell::default(),
@@ -92,7 +78,6 @@ impl Link {
             ending: OnceCell::new(),
             reason: Cell::new(None),
             detail: Cell::default(),
-            accepted: Instant::now(),
             peer_ended: Cell::new(false),
             write_waits: Cell::new(false),
             _guest: guest,
@@ -108,14 +93,11 @@ impl Link {
     }
 
     pub(crate) fn slot(&self) -> &Slot {
-        self.seat.slot()
+        self.peer.slot()
     }
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        match &*self.stream.borrow() {
-            Stream::Tcp(stream) => stream.local_addr().map(socket::canonical),
-            Stream::Unix(_) | Stream::Other(_) => Err(io::ErrorKind::Unsupported.into()),
-        }
+        self.stream.local_addr()
     }
 
     /// Moves to a phase; being in it already changes nothing.
@@ -210,35 +192,46 @@ impl Link {
         self.order.take()
     }
 
-    pub(crate) fn poll_read(
+    /// Waits until there may be something to read.
+    #[inline]
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readable<'_>>> {
+        self.stream.poll_readable(cx).map_err(|error| self.failed(error))
+    }
+
+    /// Reads once it is [readable](Self::poll_readable); pending if there is nothing after all.
+    #[inline]
+    pub(crate) fn poll_read<'a>(
+        &'a self,
+        cx: &mut Context<'_>,
+        readable: Readable<'a>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match ready!(self.stream.poll_read(cx, readable, buffer)) {
+            Ok(count) => {
+                self.slot().received(count);
+                if count == 0 && buffer.remaining() > 0 {
+                    self.peer_ended.set(true);
+                }
+                Poll::Ready(Ok(count))
+            }
+            Err(error) => Poll::Ready(Err(self.failed(error))),
+        }
+    }
+
+    /// Waits until there is something to read, and reads it.
+    pub(crate) fn poll_receive(
         &self,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<usize>> {
-        let before = buffer.filled().len();
-        let outcome = match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
-            Stream::Other(stream) => stream.as_mut().poll_read(cx, buffer),
-        };
-        outcome.map(|outcome| match outcome {
-            Ok(()) => {
-                let count = buffer.filled().len() - before;
-                self.slot().received(count);
-                self.peer_ended.set(count == 0 && buffer.capacity() > before);
-                Ok(count)
-            }
-            Err(error) => Err(self.failed(error)),
-        })
+        let readable = ready!(self.poll_readable(cx))?;
+        self.poll_read(cx, readable, buffer)
     }
 
+    #[inline]
     pub(crate) fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Stream::Other(stream) => stream.as_mut().poll_write(cx, bytes),
-        };
-        self.wrote(outcome)
+        let outcome = self.stream.poll_write(cx, bytes, self.write_waits.get());
+        self.wrote(outcome, bytes.len())
     }
 
     pub(crate) fn poll_write_vectored(
@@ -246,24 +239,22 @@ impl Link {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Stream::Other(stream) => stream.as_mut().poll_write_vectored(cx, slices),
-        };
-        self.wrote(outcome)
+        let outcome = self.stream.poll_write_vectored(cx, slices, self.write_waits.get());
+        self.wrote(outcome, slices.iter().map(|slice| slice.len()).sum())
     }
 
     /// Keeps count of what a write did, and of the time since the peer last took something.
-    fn wrote(&self, outcome: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.write_waits.set(outcome.is_pending());
+    #[inline]
+    fn wrote(&self, outcome: Poll<io::Result<usize>>, len: usize) -> Poll<io::Result<usize>> {
         match outcome {
             Poll::Pending => {
+                self.write_waits.set(true);
                 self.enter(Phase::Sending);
                 Poll::Pending
             }
-            Poll::Ready(Ok(0)) => Poll::Ready(Err(self.failed(io::ErrorKind::WriteZero.into()))),
+            Poll::Ready(Ok(0)) if len > 0 => Poll::Ready(Err(self.failed(io::ErrorKind::WriteZero.into()))),
             Poll::Ready(Ok(count)) => {
+                self.write_waits.set(false);
                 self.slot().sent(count);
                 if self.slot().phase() == Phase::Sending {
                     self.restart(Phase::Sending);
@@ -275,19 +266,11 @@ impl Link {
     }
 
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
-            Stream::Other(stream) => stream.as_mut().poll_flush(cx),
-        }
+        self.stream.poll_flush(cx)
     }
 
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.stream.borrow_mut() {
-            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-            Stream::Other(stream) => stream.as_mut().poll_shutdown(cx),
-        }
+        self.stream.poll_shutdown(cx)
     }
 
     fn failed(&self, error: io::Error) -> io::Error {
@@ -302,32 +285,19 @@ impl Link {
 
     /// Whether bytes have arrived that were not read.
     pub(crate) fn has_unread(&self) -> bool {
-        let stream = self.stream.borrow();
-        let waiting = stream.socket().map(rustix::io::ioctl_fionread);
+        let waiting = self.stream.as_socket().map(rustix::io::ioctl_fionread);
         waiting.is_some_and(|waiting| waiting.is_ok_and(|bytes| bytes > 0))
     }
 
     /// Whether the peer has acknowledged everything that was sent to it.
     pub(crate) fn all_acknowledged(&self) -> bool {
-        let stream = self.stream.borrow();
-        let unacknowledged = stream.socket().map(|socket| socket::unacknowledged(&socket));
+        let unacknowledged = self.stream.as_socket().map(|socket| socket::unacknowledged(&socket));
         unacknowledged.is_none_or(|unacknowledged| unacknowledged.is_ok_and(|bytes| bytes == 0))
     }
 
     pub(crate) fn reset_on_close(&self) {
-        if let Some(socket) = self.stream.borrow().socket() {
+        if let Some(socket) = self.stream.as_socket() {
             socket::reset_on_close(&socket);
-        }
-    }
-}
-
-impl Stream {
-    /// The socket, if it is one.
-    fn socket(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Stream::Tcp(stream) => Some(stream.as_fd()),
-            Stream::Unix(stream) => Some(stream.as_fd()),
-            Stream::Other(_) => None,
         }
     }
 }
@@ -337,19 +307,20 @@ impl Drop for Link {
         if let Some(outbox) = self.peer.outbox() {
             outbox.close();
         }
-        let slot = self.seat.slot();
+        let (peer, slot) = (self.peer.name(), self.peer.slot());
+        let lasted = self.local.clock.precise().saturating_sub(slot.accepted());
         let closed = Event::Closed {
             id: slot.id(),
-            peer: self.peer.name(),
+            peer,
             reason: self.reason.get().unwrap_or(CloseReason::ServerClosed),
             detail: self.detail.take(),
             messages: slot.messages(),
             bytes_in: slot.bytes_in(),
             bytes_out: slot.bytes_out(),
-            lasted: self.accepted.elapsed(),
+            lasted: Duration::from_micros(lasted),
         };
         // Whoever hears of it finds the place free.
-        self.seat.vacate();
+        self.peer.vacate();
         self.address = None;
         self.local.emit(&closed);
         self.local.forget(self.key.get());

@@ -30,7 +30,7 @@ pub(crate) trait Serve: Send + Sync {
 
 impl<H: Handler> Serve for H {
     fn serve(self: Arc<Self>, link: Rc<Link>) {
-        tokio::task::spawn_local(async move { drive(&*self, link).await });
+        tokio::task::spawn_local(drive(self, link));
     }
 }
 

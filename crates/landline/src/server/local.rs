@@ -20,11 +20,12 @@ use super::plan::Plan;
 use super::reclaim::Idlest;
 use super::sampler::Sampler;
 use super::seldom::OnceASecond;
-use super::table::Table;
+use super::table::{Entry, Table};
 use crate::buffer::Pool;
 use crate::close::CloseReason;
 use crate::error::describe;
 use crate::event::{Event, Subscriber};
+use crate::service::Batches;
 
 /// What every connection of a server, on whichever thread, has in common.
 #[derive(Clone)]
@@ -51,6 +52,11 @@ impl Clock {
     pub(crate) fn now(self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
+
+    /// Read now, in microseconds.
+    pub(crate) fn precise(self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
 }
 
 /// No connection could make room.
@@ -73,6 +79,7 @@ pub(crate) struct Local {
     /// Which answers are timed.
     pub(crate) sampler: Sampler,
     pub(crate) pool: Rc<Pool>,
+    pub(crate) batches: Batches,
     /// The server's clock, in milliseconds, as of the last sweep: no message reads a clock.
     now: Cell<u64>,
     links: RefCell<Slab<Weak<Link>>>,
@@ -104,6 +111,7 @@ impl Local {
             sampler: Sampler::new(share.events.wants_answer_times()),
             share,
             pool: Pool::new(),
+            batches: Batches::default(),
             now: Cell::new(0),
             links: RefCell::default(),
             draining: Cell::new(false),
@@ -121,6 +129,11 @@ impl Local {
     /// The server's clock, in milliseconds; up to one sweep behind.
     pub(crate) fn now(&self) -> u64 {
         self.now.get()
+    }
+
+    /// What a connection that begins now begins with.
+    pub(crate) fn entry(&self) -> Entry {
+        Entry { thread: self.thread, now: self.now(), accepted: self.clock.precise() }
     }
 
     fn look_at_clock(&self) {

@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::push::{Outbox, Sender};
+use super::table::{Seat, Slot};
 use crate::event::PeerAddr;
 use crate::frame::Framing;
 
 /// Who is at the other end of a connection.
 pub struct Peer {
-    id: u64,
-    addr: PeerAddr,
+    /// Where all that is known of it is kept.
+    seat: Seat,
     /// How messages to it are delimited; `raw` while nobody said.
     framing: Cell<Framing>,
     max_unsent: usize,
@@ -21,19 +22,28 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn new(id: u64, addr: PeerAddr, max_unsent: usize) -> Self {
-        Self { id, addr, framing: Cell::new(Framing::Raw), max_unsent, outbox: OnceCell::new() }
+    pub(crate) fn new(seat: Seat, max_unsent: usize) -> Self {
+        Self { seat, framing: Cell::new(Framing::Raw), max_unsent, outbox: OnceCell::new() }
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        self.seat.slot()
+    }
+
+    /// Clears the slot: of this peer nothing is known any more.
+    pub(crate) fn vacate(&mut self) {
+        self.seat.vacate();
     }
 
     /// The connection's number: unique while the server runs, counted from 1.
     pub fn id(&self) -> u64 {
-        self.id
+        self.slot().id()
     }
 
     /// Its address; an IPv4 address that came through an IPv6 socket is given as IPv4. `None` where there is
     /// none, as on Unix sockets and in tests.
     pub fn addr(&self) -> Option<SocketAddr> {
-        match self.addr {
+        match self.name() {
             PeerAddr::Ip(address) => Some(address),
             _ => None,
         }
@@ -41,7 +51,7 @@ impl Peer {
 
     /// Who it is, by whatever is known of it.
     pub fn name(&self) -> PeerAddr {
-        self.addr
+        self.slot().peer()
     }
 
     /// A handle to push messages to this peer, from any thread and at any time. Every call returns a handle
@@ -59,6 +69,10 @@ impl Peer {
         self.framing.set(framing);
     }
 
+    pub(crate) fn framing(&self) -> Framing {
+        self.framing.get()
+    }
+
     pub(crate) fn outbox(&self) -> Option<&Outbox> {
         self.outbox.get().map(Arc::as_ref)
     }
@@ -66,9 +80,9 @@ impl Peer {
 
 impl fmt::Debug for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.addr {
-            PeerAddr::Unnamed => write!(f, "Peer(#{})", self.id),
-            addr => write!(f, "Peer(#{}, {addr})", self.id),
+        match self.name() {
+            PeerAddr::Unnamed => write!(f, "Peer(#{})", self.id()),
+            name => write!(f, "Peer(#{}, {name})", self.id()),
         }
     }
 }

@@ -2,36 +2,49 @@
 //! do.
 
 use std::cell::Cell;
+use std::num::NonZeroU64;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 /// One of so many messages is timed, on each thread, beginning with its first.
 pub(crate) const MESSAGES_PER_SAMPLE: u32 = 256;
 
+/// When an answer began that is timed: nanoseconds of the thread, and one. It is small, because it has a
+/// place in every connection.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Began(NonZeroU64);
+
 /// Counts a thread's messages down to the next that is timed.
 pub(crate) struct Sampler {
-    /// Whether anybody wants to know.
-    wanted: bool,
+    /// Since when times are counted, if anybody wants to know.
+    wanted: Option<Instant>,
     /// How many more are passed over.
     left: Cell<u32>,
 }
 
 impl Sampler {
     pub(crate) fn new(wanted: bool) -> Self {
-        Self { wanted, left: Cell::new(0) }
+        Self { wanted: wanted.then(Instant::now), left: Cell::new(0) }
     }
 
     /// A message is about to be answered. It is now, if this is one of those that are timed.
-    pub(crate) fn start(&self) -> Option<Instant> {
-        if !self.wanted {
-            return None;
-        }
+    #[inline]
+    pub(crate) fn start(&self) -> Option<Began> {
+        let epoch = self.wanted?;
         if let Some(left) = self.left.get().checked_sub(1) {
             self.left.set(left);
             return None;
         }
         self.left.set(MESSAGES_PER_SAMPLE - 1);
-        Some(Instant::now())
+        let elapsed = u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        Some(Began(NonZeroU64::MIN.saturating_add(elapsed)))
+    }
+
+    /// How long ago that was.
+    pub(crate) fn since(&self, Began(began): Began) -> Duration {
+        let elapsed = self.wanted.map_or(Duration::ZERO, |epoch| epoch.elapsed());
+        elapsed.saturating_sub(Duration::from_nanos(began.get() - 1))
     }
 }
 

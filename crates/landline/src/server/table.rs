@@ -61,7 +61,7 @@ pub(crate) struct Slot {
     _hot: [u64; 2],
 
     id: AtomicU64,
-    /// When it was accepted: milliseconds of the server's clock.
+    /// When it was accepted: microseconds of the server's clock, read then.
     accepted: AtomicU64,
     peer_high: AtomicU64,
     peer_low: AtomicU64,
@@ -145,10 +145,10 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
-    pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, thread: usize, now: u64) -> Seat {
+    pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
         let id = self.table.last_id.fetch_add(1, Relaxed) + 1;
         self.table.highest.fetch_max(descriptor, Relaxed);
-        self.table.slots[descriptor].begin(id, peer, thread, now);
+        self.table.slots[descriptor].begin(id, peer, entry);
         Seat { admitted: self, descriptor }
     }
 }
@@ -169,6 +169,16 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         self.give_up();
     }
+}
+
+/// Where and when a connection begins.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Entry {
+    pub(crate) thread: usize,
+    /// Milliseconds of the server's clock, as of the thread's last sweep.
+    pub(crate) now: u64,
+    /// Microseconds of the server's clock, read now.
+    pub(crate) accepted: u64,
 }
 
 /// A connection's hold on its slot. Dropping it clears the slot; the descriptor must be closed only after
@@ -200,15 +210,15 @@ impl Drop for Seat {
 }
 
 impl Slot {
-    fn begin(&self, id: u64, peer: PeerAddr, thread: usize, now: u64) {
+    fn begin(&self, id: u64, peer: PeerAddr, entry: Entry) {
         for counter in [&self.bytes_in, &self.bytes_out, &self.answered, &self.messages] {
             counter.store(0, Relaxed);
         }
         self.unsent.store(0, Relaxed);
         self.framing.store(0, Relaxed);
-        self.thread.store(u16::try_from(thread).unwrap_or(u16::MAX), Relaxed);
+        self.thread.store(u16::try_from(entry.thread).unwrap_or(u16::MAX), Relaxed);
         self.id.store(id, Relaxed);
-        self.accepted.store(now, Relaxed);
+        self.accepted.store(entry.accepted, Relaxed);
         let (kind, high, low, port) = match peer {
             PeerAddr::Ip(address) => {
                 let bits = match address.ip() {
@@ -226,7 +236,7 @@ impl Slot {
         self.peer_low.store(low, Relaxed);
         self.peer_port.store(port, Relaxed);
         self.peer_kind.store(kind, Relaxed);
-        self.set_phase(Phase::Idle, now);
+        self.set_phase(Phase::Idle, entry.now);
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -257,13 +267,18 @@ impl Slot {
         }
     }
 
+    /// When it was accepted: microseconds of the server's clock.
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
     /// What the time limits have to know.
     pub(crate) fn view(&self) -> View {
         View {
             id: self.id(),
             phase: self.phase(),
             since: self.since.load(Relaxed),
-            accepted: self.accepted.load(Relaxed),
+            accepted: self.accepted() / 1000,
             unfinished: self.bytes_in().saturating_sub(self.answered.load(Relaxed)),
         }
     }
@@ -350,7 +365,7 @@ mod tests {
             ["127.0.0.1:8081", "[2001:db8::1]:65535"].map(|text| PeerAddr::Ip(text.parse().unwrap()));
         let others = [PeerAddr::Local { pid: u32::MAX, uid: 1000 }, PeerAddr::Unnamed];
         for peer in callers.into_iter().chain(others) {
-            let seat = table.admit(1).unwrap().seat(5, peer, 0, 7);
+            let seat = table.admit(1).unwrap().seat(5, peer, Entry::default());
             assert_eq!((seat.slot().peer(), seat.slot().phase()), (peer, Phase::Idle));
             assert_eq!(table.live().count(), 1);
         }

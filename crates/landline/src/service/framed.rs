@@ -2,25 +2,18 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::ops::Range;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use tokio::io::ReadBuf;
-
+use super::batch::Batch;
 use super::{Reply, Service};
-use crate::buffer::Buffer;
 use crate::close::CloseReason;
-use crate::error::{BoxError, Outcome};
-use crate::frame::{Cut, Decoder, Ending, FrameError, Framing};
+use crate::error::Outcome;
+use crate::frame::{Decoder, FrameError, Framing};
 use crate::server::link::Link;
+use crate::server::sampler::Began;
 use crate::server::table::Phase;
 use crate::server::{Connection, Handler};
-
-/// How much one read takes at most, in bytes. A message of `raw` is no longer than this.
-const READ_MAX: usize = 128 << 10;
-/// How much room a read has at least, in bytes: enough for what delimits a message.
-const READ_MIN: usize = 4 << 10;
 
 /// Makes a handler of a service: the one way from messages to connections.
 pub fn framed<S: Service>(framing: Framing, service: S) -> Framed<S> {
@@ -35,223 +28,193 @@ pub struct Framed<S> {
 }
 
 impl<S: Service> Handler for Framed<S> {
+    /// One loop with everything in it: each async function within another would keep a state of its own in
+    /// every connection.
     async fn handle(&self, conn: Connection) -> Outcome {
         // Borrowed in place: a conversation that is moved out of the result is kept twice.
         let mut opened = self.open(conn);
-        match &mut opened {
-            Ok(conversation) => return conversation.run().await,
-            Err((reply, _)) => reply.deliver().await?,
+        let talk = match &mut opened {
+            Ok(talk) => talk,
+            Err(batch) => {
+                batch.reply.deliver().await?;
+                return batch.reply.failure();
+            }
+        };
+        loop {
+            if let Some(Message { text, session, reply }) = talk.next_message() {
+                let began = reply.begin_answer(text);
+                let answered = self.service.answer(session, text, reply).await;
+                if talk.end_answer(answered, began) {
+                    continue;
+                }
+            }
+            // Whatever was answered before an error is sent before the connection ends.
+            talk.deliver().await?;
+            if !talk.has_more() && (talk.is_over() || !poll_fn(|cx| talk.poll_receive(cx)).await?) {
+                return talk.failure();
+            }
+            talk.begin_batch();
         }
-        opened.map_or_else(|(_, refusal)| Err(refusal), |_| Ok(()))
     }
 }
 
 impl<S: Service> Framed<S> {
-    /// Begins a conversation; a refusal comes with what is to be said first.
-    fn open(&self, conn: Connection) -> Result<Conversation<'_, S>, (Reply, BoxError)> {
+    /// Begins a conversation; if it is refused, what is to be said first remains.
+    fn open(&self, conn: Connection) -> Result<Conversation<S::Session>, Box<Batch>> {
         let link = conn.into_link();
         link.peer.set_framing(self.framing);
         link.slot().set_framing(1 + self.framing as u8);
         let decoder = Decoder::new(self.framing, link.policy().max_message);
-        let mut reply = Reply::new(Rc::clone(&link), self.framing);
-        let opened = self.service.open(&link.peer, &mut reply);
-        reply.complete();
-        match opened {
+        let mut batch = link.local().batches.lend(&link);
+        match self.service.open(&link.peer, &mut batch.reply) {
             Ok(session) => {
-                Ok(Conversation { service: &self.service, session, decoder, input: None, consumed: 0, reply })
+                batch.reply.complete();
+                Ok(Conversation { link, session, decoder, batch: Some(batch) })
             }
-            Err(refusal) => Err((reply, refusal)),
+            Err(refusal) => {
+                batch.reply.complete();
+                batch.reply.fail(refusal);
+                Err(batch)
+            }
         }
     }
 }
 
-/// What a read brought.
-enum Received {
-    Bytes,
-    /// Something to push.
-    Pushed(Vec<u8>),
-    End,
-    /// It has to end, and it is between two messages.
-    Rest(CloseReason),
+/// One message, and what it takes to answer it.
+struct Message<'a, T> {
+    text: &'a [u8],
+    session: &'a mut T,
+    reply: &'a mut Reply,
 }
 
-/// How much room to read into behind a message of which `held` bytes have come: as much again, because a peer
-/// must send what it makes us hold, but no more than a message can still need; and room for a whole read
-/// while there is little.
-fn room(held: usize, max_message: usize) -> usize {
-    let missing = max_message.saturating_add(READ_MIN).saturating_sub(held);
-    held.min(missing).max(READ_MAX.saturating_sub(held)).max(READ_MIN)
-}
-
-/// One connection's messages and replies.
-struct Conversation<'a, S: Service> {
-    service: &'a S,
-    session: S::Session,
+/// One connection's messages and replies. While it is idle this is small: it is what very many connections
+/// have.
+struct Conversation<T> {
+    link: Rc<Link>,
+    session: T,
     decoder: Decoder,
-    /// What has been read and not been answered; held only while there is some. Its bytes are never changed
-    /// or moved in place.
-    input: Option<Buffer>,
-    /// How much of `input` is answered.
-    consumed: usize,
-    reply: Reply,
+    /// What it is busy with.
+    batch: Option<Box<Batch>>,
 }
 
-impl<S: Service> Conversation<'_, S> {
-    async fn run(&mut self) -> Outcome {
-        loop {
-            let answered = self.answer_batch().await;
-            // Whatever was answered before an error is sent before the connection ends.
-            self.reply.deliver().await?;
-            if !answered? {
-                continue;
-            }
-            if let Some(reason) = self.ending() {
-                self.link().settle(reason);
-                return Ok(());
-            }
-            match poll_fn(|cx| self.poll_receive(cx)).await? {
-                Received::Bytes | Received::End => {}
-                Received::Pushed(bytes) => {
-                    // Being told something is no silence.
-                    self.link().enter(Phase::Answering);
-                    self.reply.append_framed(&bytes);
-                }
-                Received::Rest(reason) => {
-                    self.link().settle(reason);
-                    return Ok(());
-                }
-            }
+impl<T> Conversation<T> {
+    /// Sends all that is gathered.
+    fn deliver(&mut self) -> impl Future<Output = io::Result<()>> {
+        poll_fn(|cx| match &mut self.batch {
+            Some(batch) => batch.reply.poll_deliver(cx),
+            None => Poll::Ready(Ok(())),
+        })
+    }
+
+    /// The service is done with a message; whether the next one can be answered at once.
+    #[inline]
+    fn end_answer(&mut self, outcome: Outcome, began: Option<Began>) -> bool {
+        self.batch.as_mut().is_some_and(|batch| batch.reply.end_answer(outcome, began))
+    }
+
+    /// What became of it, now that it is over.
+    fn failure(&mut self) -> Outcome {
+        self.batch.as_mut().map_or(Ok(()), |batch| batch.reply.failure())
+    }
+
+    fn has_more(&self) -> bool {
+        self.batch.as_ref().is_some_and(|batch| batch.has_more())
+    }
+
+    /// Replies that follow are to what is left of the input.
+    fn begin_batch(&mut self) {
+        if let Some(batch) = &mut self.batch {
+            batch.reply.answer_batch_of(batch.unanswered());
         }
     }
 
     /// Whether there is nothing more to do, now that everything so far is answered and sent.
-    fn ending(&self) -> Option<CloseReason> {
-        if self.reply.is_closing() {
-            return Some(CloseReason::ServerClosed);
-        }
-        self.link().enter(if self.input.is_some() { Phase::Receiving } else { Phase::Idle });
-        self.link().peer_has_ended().then_some(CloseReason::PeerClosed)
-    }
-
-    fn link(&self) -> &Link {
-        self.reply.link()
-    }
-
-    /// Waits for something to do. A buffer is held only while there are bytes in it.
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Received>> {
-        let mut buffer = self.claim();
-        let mut room = ReadBuf::new(buffer.room());
-        match self.link().poll_read(cx, &mut room)? {
-            Poll::Ready(0) => {
-                self.hold(buffer);
-                Poll::Ready(Ok(Received::End))
-            }
-            Poll::Ready(count) => {
-                buffer.extend_filled(count);
-                self.input = Some(buffer);
-                Poll::Ready(Ok(Received::Bytes))
-            }
-            Poll::Pending => {
-                let unfinished = !buffer.is_empty();
-                self.hold(buffer);
-                if let Some(outbox) = self.link().peer.outbox()
-                    && let Poll::Ready(bytes) = outbox.poll_take(cx)
-                {
-                    return Poll::Ready(Ok(Received::Pushed(bytes)));
-                }
-                // What has arrived and was not yet reported as readable is still to be answered.
-                if let Some(reason) = self.link().has_to_end()
-                    && !unfinished
-                    && !self.link().has_unread()
-                {
-                    return Poll::Ready(Ok(Received::Rest(reason)));
-                }
-                Poll::Pending
-            }
-        }
-    }
-
-    /// A buffer to read into: the unfinished message, if there is one, with room behind it for at least as
-    /// much again.
-    fn claim(&mut self) -> Buffer {
-        match self.input.take() {
-            None => self.link().local().pool.take(READ_MAX),
-            Some(mut held) => {
-                let max_message = self.link().policy().max_message;
-                held.reserve(room(held.len(), max_message));
-                held
-            }
-        }
-    }
-
-    /// Keeps what is left of the input while there is nothing more to read, in no more memory than it needs.
-    fn hold(&mut self, mut buffer: Buffer) {
-        if !buffer.is_empty() {
-            buffer.shrink();
-            self.input = Some(buffer);
-        }
-    }
-
-    /// Answers the complete messages of the input, as many as one batch of replies takes; false if there may
-    /// be more.
-    async fn answer_batch(&mut self) -> Outcome<bool> {
-        let batch = self.input.as_deref().map_or(0, |input| input.len() - self.consumed);
-        self.reply.answer_batch_of(batch);
-        while let Some((body, ending)) = self.next_message()? {
-            let message = self.input.as_deref().map_or(&[][..], |input| &input[body]);
-            let began = self.link().local().sampler.start();
-            self.reply.answer_to(message, ending);
-            let answered = self.service.answer(&mut self.session, message, &mut self.reply).await;
-            self.reply.answered(answered)?;
-            if let Some(began) = began {
-                self.link().local().events.answered(began.elapsed());
-            }
-            if self.reply.is_full() {
-                return Ok(false);
-            }
-        }
-        self.drop_answered();
-        Ok(true)
-    }
-
-    /// Where in the input the next message lies. At the end of the peer's input what is left may be one.
-    fn next_message(&mut self) -> Result<Option<(Range<usize>, Ending)>, FrameError> {
-        let Some(input) = self.input.as_ref().filter(|_| !self.reply.is_closing()) else {
-            return Ok(None);
+    fn is_over(&mut self) -> bool {
+        let ending = match &self.batch {
+            Some(batch) if batch.reply.is_failed() => return true,
+            Some(batch) if batch.reply.is_closing() => Some(CloseReason::ServerClosed),
+            _ => self.link.peer_has_ended().then_some(CloseReason::PeerClosed),
         };
-        let rest = &input[self.consumed..];
-        let cut = match self.decoder.next(rest) {
-            Ok(Cut::More { .. }) if self.link().peer_has_ended() => self.decoder.finish(rest),
-            cut => cut.map(Some),
-        };
-        match cut.map_err(|error| self.misframed(error))? {
-            Some(Cut::Message { body, end, ending }) => {
-                let start = self.consumed;
-                self.consumed += end;
-                Ok(Some((start + body.start..start + body.end, ending)))
+        if let Some(reason) = ending {
+            self.link.settle(reason);
+            return true;
+        }
+        self.rest();
+        self.link.enter(if self.batch.is_some() { Phase::Receiving } else { Phase::Idle });
+        false
+    }
+
+    /// Waits for something to answer or to say; false when it has to end. Before it has read it looks at
+    /// nothing that is not needed for that: with very many connections each look is a wait for memory.
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        // What a read brings may be the end.
+        if self.poll_read(cx)?.is_ready() {
+            return Poll::Ready(Ok(true));
+        }
+        if let Some(outbox) = self.link.peer.outbox()
+            && let Poll::Ready(bytes) = outbox.poll_take(cx)
+        {
+            // Being told something is no silence.
+            self.link.enter(Phase::Answering);
+            self.batch().reply.append_framed(&bytes);
+            return Poll::Ready(Ok(true));
+        }
+        // What has arrived and was not yet reported as readable is still to be answered.
+        if let Some(reason) = self.link.has_to_end()
+            && self.batch.is_none()
+            && !self.link.has_unread()
+        {
+            self.link.settle(reason);
+            return Poll::Ready(Ok(false));
+        }
+        Poll::Pending
+    }
+
+    /// Lets go of what a connection has no use for while it waits.
+    #[inline]
+    fn rest(&mut self) {
+        match self.batch.take_if(|batch| batch.is_done()) {
+            Some(done) => self.link.local().batches.give_back(done),
+            None => self.batch.iter_mut().for_each(|batch| batch.shrink()),
+        }
+    }
+
+    fn batch(&mut self) -> &mut Batch {
+        self.batch.get_or_insert_with(|| self.link.local().batches.lend(&self.link))
+    }
+
+    /// Reads. Memory is taken when there may be something, and held only while there are bytes in it.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let readable = ready!(self.link.poll_readable(cx))?;
+        let batch = self.batch.get_or_insert_with(|| self.link.local().batches.lend(&self.link));
+        match batch.poll_read(cx, &self.link, readable)? {
+            Poll::Ready(1..) => Poll::Ready(Ok(())),
+            nothing => {
+                self.rest();
+                nothing.map(|_| Ok(()))
             }
-            Some(Cut::More { .. }) | None => Ok(None),
         }
     }
 
-    /// Lets go of what is answered. An unfinished message moves to a buffer of its own.
-    fn drop_answered(&mut self) {
-        let consumed = std::mem::take(&mut self.consumed);
-        self.link().slot().consumed(consumed);
-        let Some(input) = self.input.take_if(|_| consumed > 0) else {
-            return;
-        };
-        if consumed < input.len() {
-            self.input = Some(input.tail(consumed));
+    /// The next message that is complete. If there is none, what is answered is let go of.
+    fn next_message(&mut self) -> Option<Message<'_, T>> {
+        let batch = self.batch.as_deref_mut()?;
+        match batch.cut(&mut self.decoder, &self.link) {
+            Ok(Some((body, ending))) => {
+                let (text, reply) = batch.message(body);
+                reply.set_ending(ending);
+                return Some(Message { text, session: &mut self.session, reply });
+            }
+            Ok(None) => self.link.slot().consumed(batch.drop_answered()),
+            Err(error) => {
+                self.link.settle(match error {
+                    FrameError::TooLong { .. } => CloseReason::MessageTooLong,
+                    FrameError::Truncated { .. } => CloseReason::MessageTruncated,
+                });
+                batch.reply.fail(error.into());
+            }
         }
-    }
-
-    fn misframed(&self, error: FrameError) -> FrameError {
-        self.link().settle(match error {
-            FrameError::TooLong { .. } => CloseReason::MessageTooLong,
-            FrameError::Truncated { .. } => CloseReason::MessageTruncated,
-        });
-        error
+        None
     }
 }
 
@@ -303,16 +266,5 @@ mod tests {
         assert_eq!(times(true, b"first\nsecond\n").await, [Duration::from_secs(3)]);
         assert!(times(true, b"fail\n").await.is_empty(), "it never was an answer");
         assert!(times(false, b"first\nsecond\n").await.is_empty());
-    }
-
-    #[test]
-    fn room_grows_with_what_has_come_and_ends_where_no_message_can_reach() {
-        const MAX: usize = 1 << 20;
-        assert_eq!(room(1, MAX), READ_MAX - 1, "a whole read");
-        assert_eq!(room(200_000, MAX), 200_000, "as much again");
-        assert_eq!(room(MAX - 10, MAX), READ_MIN + 10, "what is missing");
-        assert_eq!(room(MAX + 10, MAX), READ_MIN);
-        assert_eq!(room(3, 5), READ_MAX - 3, "many short messages come at once");
-        assert_eq!(room(1 << 30, usize::MAX), 1 << 30);
     }
 }

@@ -1,5 +1,6 @@
 //! The second level: code that answers one message.
 
+mod batch;
 mod builtin;
 mod framed;
 mod reply;
@@ -9,6 +10,7 @@ use std::fmt;
 use crate::error::Outcome;
 use crate::server::Peer;
 
+pub(crate) use batch::Batches;
 pub use builtin::{Echo, Upper};
 pub use framed::{Framed, framed};
 pub use reply::Reply;

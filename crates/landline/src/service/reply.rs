@@ -9,14 +9,21 @@ use std::task::{Context, Poll};
 use bytes::BufMut;
 
 use crate::buffer::Buffer;
-use crate::error::Outcome;
+use crate::error::{BoxError, Outcome};
 use crate::event::Direction;
 use crate::frame::{Ending, Framing};
 use crate::server::link::Link;
+use crate::server::sampler::Began;
 use crate::server::table::Phase;
 
 /// How much memory the replies to a batch are given at least, in bytes; it grows as it must.
 const FIRST_ROOM: usize = 4096;
+
+/// Memory for replies is kept for the next ones up to this size, in bytes.
+const OUT_KEPT: usize = 128 << 10;
+
+/// No reply is being written in pieces.
+const NOTHING: usize = usize::MAX;
 
 /// The replies to one batch of messages, gathered in order and sent together.
 ///
@@ -24,7 +31,8 @@ const FIRST_ROOM: usize = 4096;
 /// complete when the service returns, or with the next `send` or `flush`. A service that adds nothing gives
 /// no answer.
 pub struct Reply {
-    link: Rc<Link>,
+    /// The connection; none while no connection has use for this.
+    link: Option<Rc<Link>>,
     framing: Framing,
     ending: Ending,
     /// Taken from the pool when there is something to say.
@@ -34,44 +42,64 @@ pub struct Reply {
     first_room: u32,
     /// How much of `out` is sent already.
     sent: usize,
-    /// Where in `out` the reply begins that is being written in pieces.
-    begun: Option<usize>,
+    /// Where in `out` the reply begins that is being written in pieces; [`NOTHING`] if none is.
+    begun: usize,
     /// A reply was too long for the framing to express its length.
     too_long: bool,
     closing: bool,
+    /// Why the connection ends, if not because that was asked for.
+    failure: Option<BoxError>,
 }
 
 impl Reply {
-    pub(super) fn new(link: Rc<Link>, framing: Framing) -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            link,
-            framing,
+            link: None,
+            framing: Framing::Raw,
             ending: Ending::Lf,
             out: None,
             first_room: 0,
             sent: 0,
-            begun: None,
+            begun: NOTHING,
             too_long: false,
             closing: false,
+            failure: None,
         }
+    }
+
+    /// Its replies are to this connection from now on.
+    #[inline]
+    pub(super) fn serve(&mut self, link: Option<Rc<Link>>) {
+        if let Some(link) = &link {
+            self.framing = link.peer.framing();
+        }
+        self.ending = Ending::Lf;
+        self.first_room = 0;
+        self.link = link;
+    }
+
+    /// Keeps no memory for replies that are still to come.
+    pub(super) fn release(&mut self) {
+        self.out = self.out.take().filter(|out| !out.is_empty());
     }
 
     /// Adds one whole reply. The framing delimits it; a line gets the ending that its message had.
     pub fn send(&mut self, message: &[u8]) {
-        self.complete();
-        self.begin().append(message);
-        self.complete();
+        self.send_with(message.len(), |room| room.copy_from_slice(message));
     }
 
     /// Adds one whole reply of `len` bytes. `fill` must write every one: what it finds there is an earlier
     /// user's.
     pub(super) fn send_with(&mut self, len: usize, fill: impl FnOnce(&mut [u8])) {
         self.complete();
-        let out = self.begin();
-        out.reserve(len);
-        fill(&mut out.room()[..len]);
-        out.extend_filled(len);
-        self.complete();
+        let prefix = self.framing.prefix_len();
+        let out = self.out();
+        let begun = out.len();
+        let whole = prefix.checked_add(len).expect("a reply is smaller than the address space");
+        out.reserve(whole);
+        fill(&mut out.room()[prefix..whole]);
+        out.extend_filled(whole);
+        self.seal(begun);
     }
 
     /// A place to write a reply in pieces, for encoders that want a [`BufMut`].
@@ -88,7 +116,7 @@ impl Reply {
         self.complete();
         self.deliver().await?;
         // The peer has taken everything: from here on it is the service that takes its time.
-        self.link.enter(Phase::Answering);
+        self.link().enter(Phase::Answering);
         Ok(())
     }
 
@@ -97,13 +125,18 @@ impl Reply {
         self.closing = true;
     }
 
+    /// Whether nothing waits to be sent.
+    pub(super) fn is_sent(&self) -> bool {
+        self.out.as_ref().is_none_or(|out| out.is_empty())
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.closing
     }
 
     /// Whether so much is gathered that it has to be sent first.
     pub(super) fn is_full(&self) -> bool {
-        self.gathered() >= self.link.policy().max_unsent
+        self.gathered() >= self.link().policy().max_unsent
     }
 
     /// How many bytes are gathered.
@@ -111,67 +144,126 @@ impl Reply {
         self.out.as_ref().map_or(0, |out| out.len())
     }
 
-    pub(super) fn link(&self) -> &Link {
-        &self.link
+    #[inline]
+    fn link(&self) -> &Link {
+        self.link.as_ref().expect("somebody is answered")
     }
 
     /// The replies that follow are to a batch of so many bytes.
+    #[inline]
     pub(super) fn answer_batch_of(&mut self, bytes: usize) {
-        let most = u32::try_from(self.link.policy().max_unsent).unwrap_or(u32::MAX);
+        let most = u32::try_from(self.link().policy().max_unsent).unwrap_or(u32::MAX);
         self.first_room = u32::try_from(bytes).unwrap_or(u32::MAX).min(most);
     }
 
-    /// The replies that follow are to this message.
-    pub(super) fn answer_to(&mut self, message: &[u8], ending: Ending) {
+    /// The replies that follow are to a message that ended like this.
+    #[inline]
+    pub(super) fn set_ending(&mut self, ending: Ending) {
         self.ending = ending;
-        self.link.enter(Phase::Answering);
-        if self.link.local().shows_messages {
-            self.link.local().events.message(self.link.peer.id(), Direction::In, message);
-        }
     }
 
-    /// The service is done with a message. The reply that an error leaves unfinished is of no use to anybody.
-    pub(super) fn answered(&mut self, outcome: Outcome) -> Outcome {
+    /// The replies that follow are to this message. It returns when that began, if it is to be timed.
+    #[inline]
+    pub(super) fn begin_answer(&mut self, message: &[u8]) -> Option<Began> {
+        self.link().enter(Phase::Answering);
+        let local = self.link().local();
+        if local.shows_messages {
+            local.events.message(self.link().peer.id(), Direction::In, message);
+        }
+        local.sampler.start()
+    }
+
+    /// The service is done with a message; whether the next one can be answered before this is sent. The
+    /// reply that an error leaves unfinished is of no use to anybody.
+    #[inline]
+    pub(super) fn end_answer(&mut self, outcome: Outcome, began: Option<Began>) -> bool {
         if let Err(error) = outcome {
-            if let (Some(begun), Some(out)) = (self.begun.take(), &mut self.out) {
-                out.truncate(begun);
+            if let Some(out) = &mut self.out {
+                out.truncate(self.begun);
             }
-            return Err(error);
+            self.begun = NOTHING;
+            self.fail(error);
+            return false;
         }
         self.complete();
-        self.link.slot().answered();
-        if self.too_long { Err("a reply is too long for its framing".into()) } else { Ok(()) }
+        self.link().slot().answered();
+        if self.too_long {
+            self.fail("a reply is too long for its framing".into());
+        } else if let Some(began) = began {
+            let local = self.link().local();
+            local.events.answered(local.sampler.since(began));
+        }
+        !self.is_full() && !self.closing
+    }
+
+    /// The connection ends with this, once what is gathered is sent.
+    pub(super) fn fail(&mut self, error: BoxError) {
+        self.failure = Some(error);
+        self.closing = true;
+    }
+
+    /// What the connection ended with.
+    pub(super) fn failure(&mut self) -> Outcome {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Whether the connection ends because something failed.
+    pub(super) fn is_failed(&self) -> bool {
+        self.failure.is_some()
     }
 
     /// Adds what is framed already.
     pub(super) fn append_framed(&mut self, bytes: &[u8]) {
-        self.out.get_or_insert_with(|| self.link.local().pool.take(FIRST_ROOM)).append(bytes);
+        self.out().append(bytes);
     }
 
-    fn begin(&mut self) -> &mut Buffer {
-        let room = FIRST_ROOM.max(self.first_room as usize);
-        let out = self.out.get_or_insert_with(|| self.link.local().pool.take(room));
-        if self.begun.is_none() {
-            self.begun = Some(out.len());
-            out.append(&[0; 8][..self.framing.prefix_len()]);
+    /// Where the replies of a batch are gathered.
+    #[inline]
+    fn out(&mut self) -> &mut Buffer {
+        let first_room = FIRST_ROOM.max(self.first_room as usize);
+        let is_too_small = |out: &Buffer| out.is_empty() && out.capacity() < first_room;
+        if self.out.as_ref().is_none_or(is_too_small) {
+            self.out = Some(self.link().local().pool.take(first_room));
         }
-        out
+        self.out.get_or_insert_with(|| unreachable!())
+    }
+
+    /// Begins a reply, if none is begun.
+    fn begin(&mut self) -> &mut Buffer {
+        let is_new = self.begun == NOTHING;
+        let prefix = self.framing.prefix_len();
+        let begun = self.out().len();
+        if is_new {
+            self.begun = begun;
+            self.out().append(&[0; 8][..prefix]);
+        }
+        self.out()
     }
 
     /// Completes the reply that was begun, if one was.
+    #[inline]
     pub(super) fn complete(&mut self) {
-        let (Some(begun), Some(out)) = (self.begun.take(), &mut self.out) else {
-            return;
-        };
-        if self.link.local().shows_messages {
-            let body = &out[begun + self.framing.prefix_len()..];
-            self.link.local().events.message(self.link.peer.id(), Direction::Out, body);
+        let begun = std::mem::replace(&mut self.begun, NOTHING);
+        if begun != NOTHING {
+            self.seal(begun);
         }
-        if let Ok(suffix) = self.framing.seal(&mut out.filled_mut()[begun..], self.ending) {
-            out.append(suffix);
-        } else {
-            out.truncate(begun);
-            self.too_long = true;
+    }
+
+    /// Frames the reply that is all that was gathered from `begun` on.
+    #[inline]
+    fn seal(&mut self, begun: usize) {
+        let (Some(out), Some(link)) = (&mut self.out, &self.link) else { return };
+        if link.local().shows_messages {
+            let body = &out[begun + self.framing.prefix_len()..];
+            link.local().events.message(link.peer.id(), Direction::Out, body);
+        }
+        match self.framing.seal(&mut out.filled_mut()[begun..], self.ending) {
+            Ok([]) => {}
+            Ok(suffix) => out.append(suffix),
+            Err(_) => {
+                out.truncate(begun);
+                self.too_long = true;
+            }
         }
     }
 
@@ -180,22 +272,27 @@ impl Reply {
         poll_fn(|cx| self.poll_deliver(cx))
     }
 
-    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(out) = &self.out else {
+    #[inline]
+    pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(out) = self.out.as_ref().filter(|out| !out.is_empty()) else {
             return Poll::Ready(Ok(()));
         };
         while self.sent < out.len() {
-            match self.link.poll_write(cx, &out[self.sent..])? {
+            match self.link().poll_write(cx, &out[self.sent..])? {
                 Poll::Ready(count) => self.sent += count,
                 Poll::Pending => {
-                    self.link.slot().set_unsent(out.len() - self.sent);
+                    self.link().slot().set_unsent(out.len() - self.sent);
                     return Poll::Pending;
                 }
             }
         }
-        self.link.slot().set_unsent(0);
-        self.out = None;
+        self.link().slot().set_unsent(0);
         self.sent = 0;
+        // Small ones are kept for the next replies of whoever is busy next.
+        match &mut self.out {
+            Some(out) if out.capacity() <= OUT_KEPT => out.truncate(0),
+            out => *out = None,
+        }
         Poll::Ready(Ok(()))
     }
 }

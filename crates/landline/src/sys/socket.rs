@@ -2,18 +2,19 @@
 
 #![allow(unsafe_code, reason = "what no library has a safe name for")]
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 #[cfg(not(target_vendor = "apple"))]
 use rustix::net::SocketFlags;
-use rustix::net::{RecvFlags, SendFlags, Shutdown};
-use tokio::io::Interest;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown};
 use tokio::io::unix::AsyncFd;
+use tokio::io::{Interest, ReadBuf};
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -99,6 +100,43 @@ pub(crate) fn register(listener: &Socket) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an `OwnedFd` stands for the same open file until it is dropped, and the `AsyncFd` owns it until
     // then.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? })
+}
+
+/// A connection for the calling thread's runtime.
+pub(crate) fn register_connection(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: as in `register`.
+    Ok(unsafe { AsyncFd::register(socket)? })
+}
+
+/// Receives what is there, without waiting.
+pub(crate) fn receive(socket: &OwnedFd, buffer: &mut ReadBuf<'_>) -> rustix::io::Result<usize> {
+    // SAFETY: nothing is uninitialized by being written to.
+    let room = unsafe { buffer.unfilled_mut() };
+    let (received, _) = rustix::net::recv(socket, room, RecvFlags::empty())?;
+    let count = received.0.len();
+    // SAFETY: these are the bytes that were received.
+    unsafe { buffer.assume_init(count) };
+    buffer.advance(count);
+    Ok(count)
+}
+
+/// Sends what the socket takes, without waiting.
+pub(crate) fn send(socket: &OwnedFd, bytes: &[u8]) -> rustix::io::Result<usize> {
+    rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)
+}
+
+/// Sends of several pieces what the socket takes, without waiting.
+pub(crate) fn send_vectored(socket: &OwnedFd, pieces: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+    let mut control = SendAncillaryBuffer::default();
+    rustix::net::sendmsg(socket, pieces, &mut control, SendFlags::NOSIGNAL)
+}
+
+/// Ends our side of a connection; the peer may have ended all of it.
+pub(crate) fn end(socket: &OwnedFd) -> io::Result<()> {
+    match rustix::net::shutdown(socket, Shutdown::Write) {
+        Ok(()) | Err(Errno::NOTCONN) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Accepts one connection: non-blocking, not inherited by child processes. With it comes the caller's

@@ -7,8 +7,8 @@ use socket2::Socket;
 
 use crate::bench::tally::ErrorKind;
 
-/// With nobody listening on a port of the ephemeral range, the kernel may give that very port to this end, and
-/// TCP then connects the socket to itself.
+/// With nobody listening on a port of the ephemeral range, the kernel may give that very port to this end,
+/// and TCP then connects the socket to itself.
 pub(super) fn is_itself(socket: &Socket) -> bool {
     match (socket.local_addr(), socket.peer_addr()) {
         (Ok(local), Ok(peer)) => local.as_socket().is_some() && local.as_socket() == peer.as_socket(),

@@ -1,0 +1,189 @@
+//! What a connection's bytes go through: a socket, or any stream.
+//!
+//! Sockets are read and written here rather than through the runtime's own types, which cost more for each
+//! message: a buffer is taken only once there is something to read, and a send asks for no readiness before
+//! it is needed.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustix::io::Errno;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::sys::socket;
+
+/// Any stream of bytes in both directions.
+pub(crate) trait Duplex: AsyncRead + AsyncWrite {}
+impl<T: AsyncRead + AsyncWrite> Duplex for T {}
+
+/// What a connection's bytes go through.
+pub(crate) enum Stream {
+    Socket(AsyncFd<OwnedFd>),
+    Other(Box<RefCell<dyn Duplex + Unpin>>),
+}
+
+/// There may be something to read.
+pub(crate) enum Readable<'a> {
+    Socket(AsyncFdReadyGuard<'a, OwnedFd>),
+    Other,
+}
+
+impl Stream {
+    /// Registers a socket with this thread's runtime.
+    pub(crate) fn socket(socket: OwnedFd) -> io::Result<Self> {
+        socket::register_connection(socket).map(Self::Socket)
+    }
+
+    pub(crate) fn other(stream: impl Duplex + 'static) -> Self {
+        Self::Other(Box::new(RefCell::new(Box::pin(stream))))
+    }
+
+    /// The socket, if it is one.
+    pub(crate) fn as_socket(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Socket(socket) => Some(socket.get_ref().as_fd()),
+            Self::Other(_) => None,
+        }
+    }
+
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let socket = self.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+        let address = SocketAddr::try_from(rustix::net::getsockname(socket)?);
+        address.map(socket::canonical).map_err(|_| io::ErrorKind::Unsupported.into())
+    }
+
+    /// Waits until there may be something to read.
+    #[inline]
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<Readable<'_>>> {
+        match self {
+            Self::Socket(socket) => socket.poll_read_ready(cx).map_ok(Readable::Socket),
+            Self::Other(_) => Poll::Ready(Ok(Readable::Other)),
+        }
+    }
+
+    /// Reads once it is [readable](Self::poll_readable), and says how much came; pending if there is nothing
+    /// after all.
+    #[inline]
+    pub(crate) fn poll_read<'a>(
+        &'a self,
+        cx: &mut Context<'_>,
+        mut readable: Readable<'a>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            let mut guard = match (self, readable) {
+                (_, Readable::Socket(guard)) => guard,
+                (Self::Other(stream), Readable::Other) => return poll_read_other(stream, cx, buffer),
+                (Self::Socket(_), Readable::Other) => return Poll::Pending,
+            };
+            let room = buffer.remaining();
+            match socket::receive(guard.get_inner(), buffer) {
+                Ok(count) => {
+                    // A short read has emptied the socket. The end of the input stays readable.
+                    if count > 0 && count < room {
+                        guard.clear_ready();
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Err(Errno::AGAIN) => guard.clear_ready(),
+                Err(Errno::INTR) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
+            }
+            readable = ready!(self.poll_readable(cx))?;
+        }
+    }
+
+    /// Writes what the peer takes at once. `waited`: the last write had to wait, so that trying is no use
+    /// before the socket says so.
+    #[inline]
+    pub(crate) fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        waited: bool,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Socket(socket) => {
+                let send = |socket: &OwnedFd| socket::send(socket, bytes);
+                poll_send(socket, cx, send, bytes.len(), waited)
+            }
+            Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_write(cx, bytes),
+        }
+    }
+
+    pub(crate) fn poll_write_vectored(
+        &self,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+        waited: bool,
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Socket(socket) => {
+                let send = |socket: &OwnedFd| socket::send_vectored(socket, slices);
+                poll_send(socket, cx, send, slices.iter().map(|slice| slice.len()).sum(), waited)
+            }
+            Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_write_vectored(cx, slices),
+        }
+    }
+
+    pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Socket(_) => Poll::Ready(Ok(())),
+            Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Ends our side.
+    pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Socket(socket) => Poll::Ready(socket::end(socket.get_ref())),
+            Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_shutdown(cx),
+        }
+    }
+}
+
+fn poll_read_other(
+    stream: &RefCell<dyn Duplex + Unpin>,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<usize>> {
+    let before = buffer.filled().len();
+    ready!(Pin::new(&mut *stream.borrow_mut()).poll_read(cx, buffer))?;
+    Poll::Ready(Ok(buffer.filled().len() - before))
+}
+
+/// Sends; asks whether the socket takes something only when it did not, or when the last write already had
+/// to wait.
+fn poll_send(
+    socket: &AsyncFd<OwnedFd>,
+    cx: &mut Context<'_>,
+    send: impl Fn(&OwnedFd) -> rustix::io::Result<usize>,
+    len: usize,
+    waited: bool,
+) -> Poll<io::Result<usize>> {
+    if !waited {
+        match send(socket.get_ref()) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            outcome => return Poll::Ready(outcome.map_err(io::Error::from)),
+        }
+    }
+    loop {
+        let mut guard = ready!(socket.poll_write_ready(cx))?;
+        match send(guard.get_inner()) {
+            Ok(count) => {
+                if count < len {
+                    guard.clear_ready();
+                }
+                return Poll::Ready(Ok(count));
+            }
+            Err(Errno::AGAIN) => guard.clear_ready(),
+            Err(Errno::INTR) => {}
+            Err(error) => return Poll::Ready(Err(error.into())),
+        }
+    }
+}
