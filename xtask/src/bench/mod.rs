@@ -18,6 +18,7 @@ use crate::Outcome;
 use crate::step::Step;
 use crate::trial::duel::{Contest, Rival, contest, need_two_cores};
 use crate::trial::figures::{median, number};
+use crate::trial::reference;
 use crate::trial::report::Report;
 use crate::trial::traffic::Traffic;
 use crate::trial::{machine, raise_open_files};
@@ -44,7 +45,11 @@ pub(crate) fn run(words: &[OsString]) -> Outcome {
 pub(crate) fn part(words: &[OsString]) -> Option<Outcome> {
     let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
     let serve = match words[..] {
-        [tokio_servers::BARE, _] => tokio_servers::bare,
+        [tokio_servers::BARE, _] => {
+            reference::keep_company();
+            tokio_servers::bare
+        }
+        [tokio_servers::ALONE, _] => tokio_servers::bare,
         [tokio_servers::NAIVE, _] => tokio_servers::naive,
         _ => return None,
     };

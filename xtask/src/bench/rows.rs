@@ -48,6 +48,12 @@ pub(super) const ROWS: &[Row] = &[
             tokio(name, tokio_servers::NAIVE, wording)
         })
     },
+    row("epoll-alone", "epoll, bare loop, one thread", |name, wording| {
+        Ok(cut(wording).map(|cut| Rival::new(name, part(&[reference::PART_ALONE, cut]))))
+    }),
+    row("tokio-alone", "tokio, bare loop, one thread", |name, wording| {
+        tokio(name, tokio_servers::ALONE, wording)
+    }),
     row("go", "Go net", go),
     row("node", "Node net", node),
     row("asyncio", "asyncio, protocol", |name, wording| python(name, "protocol", "asyncio", wording)),

@@ -16,6 +16,7 @@ use crate::trial::upper::{Cut, READ, Upper, output};
 
 /// Their words on the command line.
 pub(super) const BARE: &str = "reference-tokio";
+pub(super) const ALONE: &str = "reference-tokio-alone";
 pub(super) const NAIVE: &str = "naive-tokio";
 
 /// How much the naive one reads at once, in bytes.

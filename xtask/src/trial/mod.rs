@@ -96,7 +96,11 @@ pub(crate) fn run(name: &OsStr) -> Outcome {
 pub(crate) fn part(words: &[OsString]) -> Outcome {
     let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
     match words[..] {
-        [reference::PART, cut] => reference::run(cut.parse()?),
+        [reference::PART, cut] => {
+            reference::keep_company();
+            reference::run(cut.parse()?)
+        }
+        [reference::PART_ALONE, cut] => reference::run(cut.parse()?),
         [load::PART, port, ref rest @ ..] => match (port.parse(), Traffic::parse(rest)) {
             (Ok(port), Some(traffic)) => load::run(port, &traffic),
             _ => Err("a port and what is said there".to_owned()),

@@ -3,6 +3,9 @@
 //!
 //! One thread, level-triggered, one read into one buffer, one write from another. No limits, no time, no
 //! order at the end.
+//!
+//! Another thread sleeps beside it, unless it is to be alone: once threads share the descriptors, the kernel
+//! counts who uses one at each system call, and no server for more than one core is without.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,6 +21,8 @@ use crate::Outcome;
 
 /// Its word on the command line.
 pub(crate) const PART: &str = "reference-epoll";
+/// The same without the thread that sleeps.
+pub(crate) const PART_ALONE: &str = "reference-epoll-alone";
 
 /// How many events one wait brings at most; tokio has the same.
 const EVENTS: usize = 1024;
@@ -26,6 +31,15 @@ const EVENTS: usize = 1024;
 pub(crate) fn run(cut: Cut) -> Outcome {
     raise_open_files()?;
     serve(cut).map_err(|error| format!("the reference server failed: {error}"))
+}
+
+/// Starts a thread that sleeps.
+pub(crate) fn keep_company() {
+    std::thread::spawn(|| {
+        loop {
+            std::thread::park();
+        }
+    });
 }
 
 fn serve(cut: Cut) -> io::Result<()> {
