@@ -5,3 +5,4 @@ pub(crate) mod limits;
 pub(crate) mod region;
 pub(crate) mod signals;
 pub(crate) mod socket;
+pub(crate) mod upper;
