@@ -1,6 +1,6 @@
 //! What a connection's handle, its driver and its thread share: the socket, its slot, and how it is to end.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -32,9 +32,8 @@ pub(crate) struct Link {
     pub(crate) peer: Peer,
     stream: Stream,
     local: Rc<Local>,
-    policy: Arc<Policy>,
     /// The task that drives this.
-    task: RefCell<Option<Waker>>,
+    task: Cell<Option<Waker>>,
     /// Set from outside the task, to end it.
     order: Cell<Option<CloseReason>>,
     /// Whether it is to end at its next message boundary.
@@ -63,16 +62,15 @@ impl Link {
         policy: Arc<Policy>,
         guest: Option<Guest>,
     ) -> Rc<Self> {
-        let peer = Peer::new(seat, policy.max_unsent);
+        let peer = Peer::new(seat, policy);
         local.emit(&Event::Connected { id: peer.id(), peer: peer.name(), open: local.table.open() });
         Rc::new_cyclic(|link: &Weak<Link>| Self {
             key: Cell::new(local.remember(link)),
             peer,
-            policy,
             stream,
             address,
             local,
-            task: RefCell::default(),
+            task: Cell::default(),
             order: Cell::new(None),
             retiring: Cell::new(false),
             ending: OnceCell::new(),
@@ -89,7 +87,7 @@ impl Link {
     }
 
     pub(crate) fn policy(&self) -> &Policy {
-        &self.policy
+        self.peer.policy()
     }
 
     pub(crate) fn slot(&self) -> &Slot {
@@ -178,17 +176,16 @@ impl Link {
     }
 
     pub(crate) fn wake(&self) {
-        if let Some(task) = &*self.task.borrow() {
+        if let Some(task) = self.task.take() {
             task.wake_by_ref();
+            self.task.set(Some(task));
         }
     }
 
     /// Remembers the task to wake, and returns what it has been ordered meanwhile.
     pub(crate) fn orders(&self, cx: &Context<'_>) -> Option<CloseReason> {
-        let mut task = self.task.borrow_mut();
-        if !task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
-            *task = Some(cx.waker().clone());
-        }
+        let task = self.task.take().filter(|task| task.will_wake(cx.waker()));
+        self.task.set(Some(task.unwrap_or_else(|| cx.waker().clone())));
         self.order.take()
     }
 

@@ -1,10 +1,11 @@
 //! Who is at the other end of a connection.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::OnceCell;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::config::Policy;
 use super::push::{Outbox, Sender};
 use super::table::{Seat, Slot};
 use crate::event::PeerAddr;
@@ -14,16 +15,19 @@ use crate::frame::Framing;
 pub struct Peer {
     /// Where all that is known of it is kept.
     seat: Seat,
-    /// How messages to it are delimited; `raw` while nobody said.
-    framing: Cell<Framing>,
-    max_unsent: usize,
+    policy: Arc<Policy>,
     /// What is to be pushed to it; made when somebody asks for a sender.
     outbox: OnceCell<Arc<Outbox>>,
 }
 
 impl Peer {
-    pub(crate) fn new(seat: Seat, max_unsent: usize) -> Self {
-        Self { seat, framing: Cell::new(Framing::Raw), max_unsent, outbox: OnceCell::new() }
+    pub(crate) fn new(seat: Seat, policy: Arc<Policy>) -> Self {
+        Self { seat, policy, outbox: OnceCell::new() }
+    }
+
+    /// The limits that its connection began with.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
     }
 
     pub(crate) fn slot(&self) -> &Slot {
@@ -60,17 +64,19 @@ impl Peer {
     /// It is served by [`framed`](crate::framed), between two batches of replies. A handler of the first
     /// level writes to its connection itself, and what is pushed to one is never sent.
     pub fn sender(&self) -> Sender {
-        let outbox = self.outbox.get_or_init(|| Outbox::new(self.framing.get(), self.max_unsent));
+        let outbox = self.outbox.get_or_init(|| Outbox::new(self.framing(), self.policy.max_unsent));
         Sender::new(Arc::clone(outbox))
     }
 
     /// Messages to this peer are delimited like this from now on.
     pub(crate) fn set_framing(&self, framing: Framing) {
-        self.framing.set(framing);
+        self.slot().set_framing(1 + framing as u8);
     }
 
+    /// How messages to it are delimited; `raw` while nobody said.
     pub(crate) fn framing(&self) -> Framing {
-        self.framing.get()
+        let number = usize::from(self.slot().framing());
+        number.checked_sub(1).and_then(|index| Framing::ALL.get(index)).copied().unwrap_or(Framing::Raw)
     }
 
     pub(crate) fn outbox(&self) -> Option<&Outbox> {

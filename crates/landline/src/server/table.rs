@@ -124,6 +124,17 @@ impl Table {
         freed
     }
 
+    /// One connection less, if it still counts.
+    fn give_up(&self, counts: &mut bool) {
+        if std::mem::take(counts) {
+            self.open.fetch_sub(1, SeqCst);
+            // Both sides look at the other's word after they have said theirs, so one of them sees it.
+            if self.wanted.load(SeqCst) && self.wanted.swap(false, SeqCst) {
+                self.freed.notify_waiters();
+            }
+        }
+    }
+
     /// Every connection there is.
     pub(crate) fn live(&self) -> impl Iterator<Item = &Slot> {
         self.live_with_descriptors().map(|(_, slot)| slot)
@@ -145,29 +156,21 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
-    pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
+    pub(crate) fn seat(mut self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
         let id = self.table.last_id.fetch_add(1, Relaxed) + 1;
         self.table.highest.fetch_max(descriptor, Relaxed);
         self.table.slots[descriptor].begin(id, peer, entry);
-        Seat { admitted: self, descriptor }
-    }
-}
-
-impl Admitted {
-    fn give_up(&mut self) {
-        if std::mem::take(&mut self.counts) {
-            self.table.open.fetch_sub(1, SeqCst);
-            // Both sides look at the other's word after they have said theirs, so one of them sees it.
-            if self.table.wanted.load(SeqCst) && self.table.wanted.swap(false, SeqCst) {
-                self.table.freed.notify_waiters();
-            }
+        Seat {
+            table: Arc::clone(&self.table),
+            descriptor: u32::try_from(descriptor).unwrap_or(u32::MAX),
+            counts: std::mem::take(&mut self.counts),
         }
     }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        self.give_up();
+        self.table.give_up(&mut self.counts);
     }
 }
 
@@ -185,13 +188,15 @@ pub(crate) struct Entry {
 /// that.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    admitted: Admitted,
-    descriptor: usize,
+    table: Arc<Table>,
+    /// Of four bytes, as descriptors are: every connection has one of these.
+    descriptor: u32,
+    counts: bool,
 }
 
 impl Seat {
     pub(crate) fn slot(&self) -> &Slot {
-        &self.admitted.table.slots[self.descriptor]
+        &self.table.slots[self.descriptor as usize]
     }
 }
 
@@ -199,7 +204,7 @@ impl Seat {
     /// Clears the slot; the connection counts as open no more.
     pub(crate) fn vacate(&mut self) {
         self.slot().set_phase(Phase::Free, 0);
-        self.admitted.give_up();
+        self.table.give_up(&mut self.counts);
     }
 }
 
@@ -289,6 +294,10 @@ impl Slot {
     }
 
     /// The framing's number, 0 for a handler of the first level.
+    pub(crate) fn framing(&self) -> u8 {
+        self.framing.load(Relaxed)
+    }
+
     pub(crate) fn set_framing(&self, framing: u8) {
         self.framing.store(framing, Relaxed);
     }

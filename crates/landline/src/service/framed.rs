@@ -63,7 +63,6 @@ impl<S: Service> Framed<S> {
     fn open(&self, conn: Connection) -> Result<Conversation<S::Session>, Box<Batch>> {
         let link = conn.into_link();
         link.peer.set_framing(self.framing);
-        link.slot().set_framing(1 + self.framing as u8);
         let decoder = Decoder::new(self.framing, link.policy().max_message);
         let mut batch = link.local().batches.lend(&link);
         match self.service.open(&link.peer, &mut batch.reply) {
