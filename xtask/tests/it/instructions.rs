@@ -26,18 +26,17 @@ struct Case {
 
 /// Measured with rustc 1.95 and valgrind 3.19 on x86-64; what was measured stands behind each.
 ///
-/// memchr, which finds the ends of lines, chooses its code by the CPU that it sees. That is the one that
-/// valgrind shows it: AVX2, if the machine has it, and nothing newer. Where it has not, a line takes one
-/// instruction less.
+/// memchr, which finds the ends of lines, and the raising of letters choose their code by the CPU that they
+/// see. That is the one that valgrind shows them: AVX2, and nothing newer. The bounds are for it.
 const CASES: [Case; 8] = [
-    Case { name: "cut raw", messages: BATCH, bound: 127.0 }, // 115.4
-    Case { name: "cut line", messages: BATCH, bound: 191.0 }, // 173.6
-    Case { name: "cut length", messages: BATCH, bound: 83.5 }, // 75.8
+    Case { name: "cut raw", messages: BATCH, bound: 49.5 }, // 44.6
+    Case { name: "cut line", messages: BATCH, bound: 130.5 }, // 118.4
+    Case { name: "cut length", messages: BATCH, bound: 34.5 }, // 31.0
     Case { name: "seal raw", messages: BATCH, bound: 12.0 }, // 11
     Case { name: "seal line", messages: BATCH, bound: 16.5 }, // 15
     Case { name: "seal length", messages: BATCH, bound: 25.0 }, // 23
-    Case { name: "answer 64", messages: 1, bound: 1_180.0 }, // 1,075
-    Case { name: "answer 65536", messages: 1, bound: 58_300.0 }, // 52,986
+    Case { name: "answer 64", messages: 1, bound: 940.0 },  // 854
+    Case { name: "answer 65536", messages: 1, bound: 28_200.0 }, // 25,627
 ];
 
 const ADVICE: &str = "\
@@ -47,6 +46,12 @@ valgrind, put what is measured now into xtask/tests/it/instructions.rs, and the 
 #[test]
 fn a_message_takes_no_more_instructions_than_its_bound() {
     if !has("valgrind on x86-64", cfg!(target_arch = "x86_64") && is_on_path("valgrind")) {
+        return;
+    }
+    #[cfg(target_arch = "x86_64")]
+    if !std::arch::is_x86_feature_detected!("avx2") {
+        // Not with `eprintln!`: the test runner would keep it to itself.
+        let _ = writeln!(std::io::stderr(), "skipped: the bounds are for processors with AVX2");
         return;
     }
     let program = build();
