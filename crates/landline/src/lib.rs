@@ -54,7 +54,8 @@
 //! # Features
 //!
 //! None is on by default. `log`: [`event::Log`], one line per event as text or JSON. `metrics`:
-//! [`event::Metrics`], counts for Prometheus. `tracing`: [`event::Tracing`].
+//! [`event::Metrics`], counts for Prometheus. `tracing`: [`event::Tracing`]. `takeover` (Linux): the module
+//! `takeover`, by which a server goes on when its process is killed.
 
 pub mod address;
 mod buffer;
@@ -66,6 +67,11 @@ pub mod frame;
 mod server;
 mod service;
 mod sys;
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub mod takeover;
+#[cfg(not(all(feature = "takeover", target_os = "linux")))]
+#[path = "takeover/absent.rs"]
+mod takeover;
 pub mod testing;
 
 pub use address::Address;

@@ -155,6 +155,7 @@ struct Counts {
     turned_away: AtomicU64,
     /// Those that were done, and those that failed.
     reloads: [AtomicU64; 2],
+    worker_restarts: AtomicU64,
     traffic: Traffic,
     connections: Histogram,
     answers: Histogram,
@@ -171,6 +172,7 @@ impl Default for Counts {
             accept_failures: AtomicU64::default(),
             turned_away: AtomicU64::default(),
             reloads: Default::default(),
+            worker_restarts: AtomicU64::default(),
             traffic: Traffic::default(),
             // 10,000 connections that last a year each are more nanoseconds than 64 bits count.
             connections: Histogram::new(CONNECTIONS.map(Duration::from_secs), Duration::from_micros(1)),
@@ -202,6 +204,10 @@ impl Counts {
                 add_at(&self.reloads, 0);
             }
             Event::ReloadFailed { .. } => add_at(&self.reloads, 1),
+            // This worker has counted none of those before it.
+            Event::WorkerRestarted { restarts, .. } => {
+                self.worker_restarts.store((*restarts).into(), Relaxed);
+            }
             Event::Listening { .. } | Event::ListenerClosed { .. } | Event::BacklogLowered { .. } => {}
         }
     }

@@ -27,6 +27,8 @@ pub use log::{Log, LogFormat, LogOptions, LogTime};
 #[cfg(feature = "metrics")]
 pub use metrics::{Metrics, ServerState};
 pub use subscriber::{Direction, Recorder, Subscriber};
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub(crate) use text::signal_name;
 #[cfg(feature = "log")]
 pub(crate) use text::{milliseconds, milliseconds_if_known};
 #[cfg(feature = "tracing")]
@@ -68,6 +70,16 @@ pub enum Event {
         lowered: bool,
         /// How many threads serve.
         threads: usize,
+    },
+    /// The server serves again: its process was killed, or failed, and another took its place.
+    WorkerRestarted {
+        /// The signal that killed the one before; none if that failed in another way.
+        signal: Option<i32>,
+        /// For how long nobody served. Callers have waited meanwhile.
+        #[cfg_attr(feature = "log", serde(rename = "gap_ms", serialize_with = "text::milliseconds"))]
+        gap: Duration,
+        /// How often this has happened so far.
+        restarts: u32,
     },
     /// The kernel holds fewer waiting callers than the server asked it to.
     BacklogLowered {
@@ -185,12 +197,13 @@ pub enum PeerAddr {
 
 impl Event {
     /// The name of every kind of event, in the order the docs list them.
-    pub const NAMES: [&str; 13] = [
+    pub const NAMES: [&str; 14] = [
         "listening",
         "listener_closed",
         "reloaded",
         "reload_failed",
         "started",
+        "worker_restarted",
         "backlog_lowered",
         "connected",
         "closed",
@@ -209,6 +222,7 @@ impl Event {
             Event::Reloaded { .. } => "reloaded",
             Event::ReloadFailed { .. } => "reload_failed",
             Event::Started { .. } => "started",
+            Event::WorkerRestarted { .. } => "worker_restarted",
             Event::BacklogLowered { .. } => "backlog_lowered",
             Event::Connected { .. } => "connected",
             Event::Closed { .. } => "closed",
@@ -307,7 +321,10 @@ mod tests {
             Event::ListenerClosed { .. } => Event::Reloaded { listeners: 1, max_connections: 1 },
             Event::Reloaded { .. } => Event::ReloadFailed { cause },
             Event::ReloadFailed { .. } => Event::Started { max_connections: 1, lowered: false, threads: 1 },
-            Event::Started { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
+            Event::Started { .. } => {
+                Event::WorkerRestarted { signal: Some(9), gap: Duration::ZERO, restarts: 1 }
+            }
+            Event::WorkerRestarted { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
             Event::BacklogLowered { .. } => Event::Connected { id: 1, peer, open: 1 },
             Event::Connected { .. } => Event::Closed {
                 id: 1,

@@ -29,6 +29,13 @@ impl Event {
                 let why = if *lowered { " (the descriptor limit holds no more)" } else { "" };
                 format!("up to {max_connections} connections{why} {dot} {}", count(*threads as u64, "thread"))
             }
+            Event::WorkerRestarted { signal, gap, restarts } => {
+                let cause = signal.map_or_else(|| "a failure".to_owned(), signal_name);
+                format!(
+                    "restarted after {cause} {dot} {} without service {dot} restart {restarts}",
+                    time(*gap)
+                )
+            }
             Event::BacklogLowered { asked, allowed } => format!(
                 "the kernel lets {allowed} callers wait to be accepted, not {asked}; net.core.somaxconn raises that"
             ),
@@ -67,6 +74,27 @@ impl Event {
             }
         }
     }
+}
+
+/// The name of a signal that kills, where one is well known.
+pub(crate) fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        libc::SIGHUP => "SIGHUP",
+        libc::SIGINT => "SIGINT",
+        libc::SIGQUIT => "SIGQUIT",
+        libc::SIGILL => "SIGILL",
+        libc::SIGTRAP => "SIGTRAP",
+        libc::SIGABRT => "SIGABRT",
+        libc::SIGBUS => "SIGBUS",
+        libc::SIGFPE => "SIGFPE",
+        libc::SIGKILL => "SIGKILL",
+        libc::SIGSEGV => "SIGSEGV",
+        libc::SIGTERM => "SIGTERM",
+        libc::SIGXCPU => "SIGXCPU",
+        libc::SIGSYS => "SIGSYS",
+        _ => return format!("signal {signal}"),
+    };
+    name.to_owned()
 }
 
 /// `1 message`, `3 messages`.

@@ -15,6 +15,7 @@ use crate::address::Address;
 use crate::error::{Error, Kind};
 use crate::event::{Charset, escape};
 use crate::sys::socket;
+use crate::takeover::{self, OnRecord};
 
 /// Where a listener listens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -34,19 +35,37 @@ pub(crate) struct Bound {
     pub(crate) address: ListenAddr,
     /// Declared before the socket, so dropped before it: whoever finds no file calls nobody.
     file: Option<SocketFile>,
+    /// Dropped before the socket, too: its number can be another's afterwards.
+    on_record: Option<OnRecord>,
     pub(crate) socket: Socket,
 }
 
 /// How often to look for a free port that is free on every address of a name.
 const PORT_TRIES: u32 = 16;
 
-/// Listens on every address that the text stands for, all with the same port.
+/// Listens on every address that the text stands for, all with the same port. What a worker that was killed
+/// has left listening for the same text goes on.
 pub(crate) fn listen(address: &Address, backlog: u32) -> Result<Vec<Arc<Bound>>, Error> {
+    let left = takeover::on_record(address);
+    if !left.is_empty() {
+        let bound = left.into_iter().map(|(socket, on_record)| take_over(address, socket, on_record));
+        return bound.map(|bound| bound.map(Arc::new)).collect();
+    }
+    let mut bound = listen_anew(address, backlog)?;
+    let sockets: Vec<_> = bound.iter().map(|bound| &bound.socket).collect();
+    let on_record = takeover::publish(address, &sockets);
+    for (bound, on_record) in bound.iter_mut().zip(on_record) {
+        bound.on_record = on_record;
+    }
+    Ok(bound.into_iter().map(Arc::new).collect())
+}
+
+fn listen_anew(address: &Address, backlog: u32) -> Result<Vec<Bound>, Error> {
     if let Some(path) = address.path() {
-        return Ok(vec![Arc::new(listen_on_path(address, path, backlog)?)]);
+        return Ok(vec![listen_on_path(address, path, backlog)?]);
     }
     if let Some(number) = address.descriptor() {
-        return Ok(vec![Arc::new(inherit(address, number)?)]);
+        return Ok(vec![inherit(address, number)?]);
     }
     let candidates = candidates(address)?;
     let mut tries = 1;
@@ -61,17 +80,13 @@ pub(crate) fn listen(address: &Address, backlog: u32) -> Result<Vec<Arc<Bound>>,
     }
 }
 
-fn listen_on_all(
-    address: &Address,
-    candidates: &[SocketAddr],
-    backlog: u32,
-) -> Result<Vec<Arc<Bound>>, Error> {
-    let mut bound: Vec<Arc<Bound>> = Vec::new();
+fn listen_on_all(address: &Address, candidates: &[SocketAddr], backlog: u32) -> Result<Vec<Bound>, Error> {
+    let mut bound: Vec<Bound> = Vec::new();
     for &candidate in candidates {
         let port = bound.first().map_or(candidate.port(), |first| first.address.port());
         let candidate = SocketAddr::new(candidate.ip(), port);
         match listen_on(address, candidate, backlog) {
-            Ok(listener) => bound.push(Arc::new(listener)),
+            Ok(listener) => bound.push(listener),
             // A host may have no IPv6 although its name has: the other addresses will do.
             Err(error) if is_unavailable(&error) && address.host().is_none_or(|host| !is_ip(host)) => {}
             Err(error) => return Err(cannot_listen(&candidate, error)),
@@ -108,25 +123,40 @@ fn candidates(address: &Address) -> Result<Vec<SocketAddr>, Error> {
 fn listen_on(asked: &Address, candidate: SocketAddr, backlog: u32) -> io::Result<Bound> {
     let socket = socket::listen(candidate, asked.host().is_none(), as_int(backlog))?;
     let address = ListenAddr::Ip(socket.local_addr()?.as_socket().unwrap_or(candidate));
-    Ok(Bound { asked: asked.clone(), address, file: None, socket })
+    Ok(Bound { asked: asked.clone(), address, file: None, on_record: None, socket })
 }
 
 fn listen_on_path(asked: &Address, path: &Path, backlog: u32) -> Result<Bound, Error> {
     let (socket, file) =
         SocketFile::bind(path, as_int(backlog)).map_err(|error| cannot_listen(asked, error))?;
-    Ok(Bound { asked: asked.clone(), address: ListenAddr::Unix(path.into()), file: Some(file), socket })
+    let address = ListenAddr::Unix(path.into());
+    Ok(Bound { asked: asked.clone(), address, file: Some(file), on_record: None, socket })
+}
+
+/// Goes on with a socket that a worker before this one has left, and with its file.
+fn take_over(asked: &Address, socket: Socket, on_record: OnRecord) -> Result<Bound, Error> {
+    let cannot = |error| cannot_listen(asked, error);
+    let address = local_address(&socket).map_err(cannot)?;
+    // Somebody may have taken the file away, as they may under any server.
+    let file = asked.path().and_then(|path| SocketFile::of(path).ok());
+    let address = asked.path().map_or(address, |path| ListenAddr::Unix(path.into()));
+    Ok(Bound { asked: asked.clone(), address, file, on_record: Some(on_record), socket })
 }
 
 /// Takes over a socket that listens already.
 fn inherit(asked: &Address, number: i32) -> Result<Bound, Error> {
-    let inherited = socket::inherit(number).and_then(|socket| Ok((socket.local_addr()?, socket)));
-    let (local, socket) = inherited.map_err(|error| cannot_listen(asked, error))?;
-    let address = match (local.as_socket(), local.as_pathname()) {
+    let inherited = socket::inherit(number).and_then(|socket| Ok((local_address(&socket)?, socket)));
+    let (address, socket) = inherited.map_err(|error| cannot_listen(asked, error))?;
+    // A file belongs to whoever made it.
+    Ok(Bound { asked: asked.clone(), address, file: None, on_record: None, socket })
+}
+
+fn local_address(socket: &Socket) -> io::Result<ListenAddr> {
+    let local = socket.local_addr()?;
+    Ok(match (local.as_socket(), local.as_pathname()) {
         (Some(address), _) => ListenAddr::Ip(address),
-        // Its file belongs to whoever made it.
         (None, path) => ListenAddr::Unix(path.unwrap_or(Path::new("")).into()),
-    };
-    Ok(Bound { asked: asked.clone(), address, file: None, socket })
+    })
 }
 
 impl Bound {
@@ -142,6 +172,15 @@ impl Bound {
             self.socket.listen(as_int(policy.backlog))
         };
         prepare().map_err(|error| cannot_listen(&self.address, error))
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let is_left = self.on_record.as_mut().is_some_and(|on_record| on_record.leave(&self.socket));
+        if let Some(file) = self.file.as_mut().filter(|_| is_left) {
+            file.leave();
+        }
     }
 }
 

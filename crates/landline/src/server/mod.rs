@@ -55,10 +55,13 @@ pub use handler::{AnyHandler, Handler};
 pub use listen::ListenAddr;
 pub use monitor::{CloseError, ConnectionInfo, Monitor, State};
 pub use peer::Peer;
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub(crate) use plan::TABLE_MAX;
 pub use push::{PushError, Sender};
 pub use run::{Running, Serving};
 #[cfg(feature = "metrics")]
 pub(crate) use sampler::MESSAGES_PER_SAMPLE;
+pub(crate) use signals::Ask;
 pub use totals::{AcceptQueue, Totals};
 
 /// A server that listens already and does not serve yet.

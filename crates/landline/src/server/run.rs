@@ -21,6 +21,7 @@ use super::table::Table;
 use crate::error::{Error, Kind, Outcome};
 use crate::event::{Event, Subscriber};
 use crate::sys::{limits, socket};
+use crate::takeover;
 
 /// A server that knows what will serve its connections.
 pub struct Serving {
@@ -93,7 +94,9 @@ impl Serving {
             let (monitor, reload) = (self.monitor.clone(), self.reload.take());
             let mut asked = monitor.reloads().filter(|_| reload.is_some());
             let mut reloader = Reloader { monitor: monitor.clone(), reload };
-            let mut fleet = self.launch()?;
+            // Before anybody hears that it serves: whoever kills it from then on is to find it has.
+            let mut fleet = self.launch(takeover::serving)?;
+            takeover::tell(&*fleet.share().events);
             loop {
                 tokio::select! {
                     ask = signals.next() => match ask {
@@ -108,6 +111,7 @@ impl Serving {
                     failure = fleet.failure() => return Err(failure),
                 }
             }
+            takeover::ending();
             // Who asks now is told that it is too late.
             drop(asked);
             Ok(fleet.drain(signals.end(!reloader.can())).await)
@@ -123,10 +127,11 @@ impl Serving {
     pub fn start(self) -> Result<Running, Error> {
         drop(self.monitor.reloads());
         let addresses = self.listeners.iter().map(|listener| listener.bound.address.clone()).collect();
-        Ok(Running { fleet: self.launch()?, addresses })
+        Ok(Running { fleet: self.launch(|| {})?, addresses })
     }
 
-    fn launch(self) -> Result<Fleet, Error> {
+    /// `serving` is called when every thread serves, before that is said.
+    fn launch(self, serving: impl FnOnce()) -> Result<Fleet, Error> {
         if let Some(misfit) = self.misfit {
             return Err(misfit);
         }
@@ -140,6 +145,7 @@ impl Serving {
         let threads = plan.config.threads;
         let share = Share::new(threads, table, watch.clone());
         let fleet = Fleet::start(&share, watch.clone(), plan, &self.monitor)?;
+        serving();
         for listener in fleet.plan().iter().flat_map(|plan| &plan.listeners) {
             watch.event(&Event::Listening { address: listener.bound.address.clone() });
         }

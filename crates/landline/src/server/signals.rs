@@ -6,6 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::sys::signals;
+use crate::takeover::{self, Orders};
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,16 +17,54 @@ pub(crate) enum Ask {
     HangUp,
 }
 
-/// The signals of the process.
+/// The signals of the process, or of its keeper.
 pub(crate) struct Signals {
-    interrupt: Option<Signal>,
-    terminate: Signal,
-    hangup: Option<Signal>,
+    /// Those of a keeper, as long as there is one.
+    orders: Option<Orders>,
+    /// None before the keeper is gone, or if they can't be had then.
+    own: Option<Own>,
 }
 
 impl Signals {
     /// Listens from now on. SIGINT and SIGHUP are left alone if they were ignored at the start.
     pub(crate) fn new() -> io::Result<Self> {
+        let orders = takeover::orders()?;
+        let own = if orders.is_none() { Some(Own::new()?) } else { None };
+        Ok(Self { orders, own })
+    }
+
+    /// Waits for the next of them. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Ask {
+        if let Some(orders) = &mut self.orders {
+            if let Some(ask) = orders.next().await {
+                return ask;
+            }
+            self.orders = None;
+            // Without them, what is left is to serve on.
+            self.own = Own::new().ok();
+            takeover::obey_signals_oneself();
+        }
+        match &mut self.own {
+            Some(own) => own.next().await,
+            None => pending().await,
+        }
+    }
+
+    /// Waits for one that ends a server. Cancel-safe.
+    pub(crate) async fn end(&mut self, hangup_ends: bool) {
+        while self.next().await == Ask::HangUp && !hangup_ends {}
+    }
+}
+
+/// The signals of the process.
+struct Own {
+    interrupt: Option<Signal>,
+    terminate: Signal,
+    hangup: Option<Signal>,
+}
+
+impl Own {
+    fn new() -> io::Result<Self> {
         let unless_ignored =
             |kind: SignalKind| (!signals::is_ignored(kind.as_raw_value())).then(|| signal(kind)).transpose();
         Ok(Self {
@@ -35,8 +74,7 @@ impl Signals {
         })
     }
 
-    /// Waits for the next of them. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Ask {
+    async fn next(&mut self) -> Ask {
         async fn one(signal: &mut Option<Signal>) {
             match signal {
                 Some(signal) => drop(signal.recv().await),
@@ -48,10 +86,5 @@ impl Signals {
             _ = self.terminate.recv() => Ask::End,
             () = one(&mut self.hangup) => Ask::HangUp,
         }
-    }
-
-    /// Waits for one that ends a server. Cancel-safe.
-    pub(crate) async fn end(&mut self, hangup_ends: bool) {
-        while self.next().await == Ask::HangUp && !hangup_ends {}
     }
 }

@@ -16,8 +16,8 @@ use crate::sys::socket;
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,
-    /// Its device and inode, by which it is known again.
-    identity: (u64, u64),
+    /// Its device and inode, by which it is known again; none if it is another's to take away.
+    identity: Option<(u64, u64)>,
 }
 
 impl SocketFile {
@@ -30,8 +30,19 @@ impl SocketFile {
             fs::remove_file(&path)?;
         }
         let socket = socket::listen_on_path(&path, backlog)?;
-        let metadata = fs::symlink_metadata(&path)?;
-        Ok((socket, Self { path, identity: identity(&metadata) }))
+        Ok((socket, Self::of(&path)?))
+    }
+
+    /// The file of a socket that listens at this path already, and is this server's.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let path = path::absolute(path)?;
+        let identity = Some(identity(&fs::symlink_metadata(&path)?));
+        Ok(Self { path, identity })
+    }
+
+    /// Leaves the file where it is: whoever goes on with the socket takes it away.
+    pub(crate) fn leave(&mut self) {
+        self.identity = None;
     }
 
     /// Gives the file its owner and its mode.
@@ -45,7 +56,7 @@ impl SocketFile {
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| identity(&metadata) == self.identity) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|metadata| Some(identity(&metadata)) == self.identity) {
             // It may be gone already, with its folder.
             let _ = fs::remove_file(&self.path);
         }

@@ -1,8 +1,14 @@
 //! What talks to the operating system below the standard library: the only place with `unsafe`.
 
 pub(crate) mod append;
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub(crate) mod clone;
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub(crate) mod descriptors;
 pub(crate) mod limits;
 pub(crate) mod region;
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod upper;

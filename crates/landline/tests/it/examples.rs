@@ -174,6 +174,29 @@ fn hosted_axum_answers_over_http_and_drains() {
     assert_eq!(caller.hear_out().unwrap(), "", "the connection that was kept alive ends in order");
 }
 
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+#[test]
+fn kept_goes_on_when_its_child_is_killed() {
+    let (kept, address) = Example::serve("kept");
+    for _ in 0..3 {
+        let mut caller = Caller::connect(address);
+        caller.say("hello\n");
+        caller.hear("HELLO\n");
+        let children = format!("/proc/{0}/task/{0}/children", kept.child.id());
+        let worker = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
+        kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL).unwrap();
+        // The next one says where it listens, and it is the same place.
+        let line = || kept.lines.recv_timeout(PATIENCE).expect("another one serves");
+        assert_eq!(line(), format!("listening on {address}"));
+        assert!(line().starts_with("restarted after SIGKILL"));
+    }
+    let mut caller = Caller::connect(address);
+    caller.say("hello\n");
+    caller.hear("HELLO\n");
+    kept.stop();
+    assert_eq!(caller.hear_out().unwrap(), "");
+}
+
 /// Reads one response whose head says how long it is.
 fn hear_response(caller: &mut Caller) -> (String, String) {
     let mut head = Vec::new();

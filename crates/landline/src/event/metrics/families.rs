@@ -65,6 +65,11 @@ impl Families {
             "How many times the server was to be another, by whether it then was.",
             "outcome",
             ["done", "failed"].into_iter().zip(counts.reloads.iter().map(load)),
+        )?;
+        out.counter(
+            "landline_worker_restarts",
+            "How many times a worker was killed, or failed, and another took its place.",
+            load(&counts.worker_restarts),
         )
     }
 

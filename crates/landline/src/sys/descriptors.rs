@@ -1,0 +1,57 @@
+//! Descriptors by their numbers, as one process finds those that another has left.
+
+#![allow(unsafe_code, reason = "a number that nobody owns is closed, or gets an owner")]
+
+use std::fs;
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::MetadataExt;
+
+use rustix::fs::fstat;
+use rustix::io::fcntl_getfd;
+use rustix::net::sockopt::socket_cookie;
+
+/// What a descriptor stands for: two that are alike are the same file, pipe or socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity(u64, u64);
+
+/// What a number stands for, if for anything.
+pub(crate) fn identity(number: RawFd) -> Option<Identity> {
+    let about = fstat(borrow(number)?).ok()?;
+    Some(Identity(about.st_dev, about.st_ino))
+}
+
+/// Whether a number stands for something.
+pub(crate) fn is_open(number: RawFd) -> bool {
+    borrow(number).is_some_and(|there| fcntl_getfd(there).is_ok())
+}
+
+/// The number that the kernel gives each socket once, if it is a socket.
+pub(crate) fn cookie(number: RawFd) -> Option<u64> {
+    socket_cookie(borrow(number)?).ok()
+}
+
+/// How many are open, where the system tells (Linux 6.2).
+pub(crate) fn count() -> Option<usize> {
+    let size = fs::metadata("/proc/self/fd").ok()?.size();
+    usize::try_from(size).ok().filter(|count| *count > 0)
+}
+
+/// Closes a number that nobody in this process owns: a process that is gone has left it.
+pub(crate) fn close_left_behind(number: RawFd) {
+    // SAFETY: it is only called for what this process did not open, so no owner of its own finds it closed.
+    unsafe { rustix::io::close(number) };
+}
+
+/// Takes the socket with this number and this cookie, which a process that is gone has left.
+pub(crate) fn adopt_socket(number: RawFd, its_cookie: u64) -> Option<OwnedFd> {
+    if cookie(number) != Some(its_cookie) {
+        return None;
+    }
+    // SAFETY: the cookie says that it is the socket that was left, and whoever calls takes each only once.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn borrow<'a>(number: RawFd) -> Option<BorrowedFd<'a>> {
+    // SAFETY: the number is only looked at by calls that fail if it stands for nothing.
+    (number >= 0).then(|| unsafe { BorrowedFd::borrow_raw(number) })
+}

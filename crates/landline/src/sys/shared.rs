@@ -1,0 +1,75 @@
+//! Memory that processes have in common.
+
+#![allow(unsafe_code, reason = "mapping memory, and promising that zeroed records are valid")]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::AtomicU8;
+
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::region::Plain;
+
+// SAFETY: an atomic integer, valid whatever its bits.
+unsafe impl Plain for AtomicU8 {}
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::memory::Control {}
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::memory::Record {}
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::memory::Remembered {}
+
+/// A mapping that every process started from here on sees, zeroed at first. Pages that were never touched
+/// take up nothing.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    start: NonNull<u8>,
+    len: usize,
+    /// By which a program that this one becomes can find it.
+    descriptor: OwnedFd,
+}
+
+// SAFETY: it gives out shared references to records that are `Sync`, and nothing else.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+impl Shared {
+    /// Makes `len` bytes of it; its size can't be changed.
+    pub(crate) fn new(len: usize) -> io::Result<Self> {
+        let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+        let descriptor = memfd_create("landline", flags)?;
+        ftruncate(&descriptor, u64::try_from(len).unwrap_or(u64::MAX))?;
+        fcntl_add_seals(&descriptor, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let (protection, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
+        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing, and the file can't
+        // become smaller than it.
+        let start = unsafe { mmap(ptr::null_mut(), len, protection, flags, &descriptor, 0)? };
+        let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
+        Ok(Self { start, len, descriptor })
+    }
+
+    pub(crate) fn descriptor(&self) -> &OwnedFd {
+        &self.descriptor
+    }
+
+    /// The `count` records from `offset` on, which has to lie within and be aligned for them.
+    pub(crate) fn records<T: Plain>(&self, offset: usize, count: usize) -> &[T] {
+        let end = size_of::<T>().checked_mul(count).and_then(|bytes| bytes.checked_add(offset));
+        assert!(end.is_some_and(|end| end <= self.len) && offset.is_multiple_of(align_of::<T>()));
+        // SAFETY: they lie within the mapping, which is aligned for pages and lives as long as self. `Plain`
+        // says that they are valid from the start and change only as atomics do, in whatever process.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(offset).cast(), count) }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: exactly what was mapped; no reference outlives self. It can't fail for a mapping that is
+        // there.
+        let _ = unsafe { munmap(self.start.as_ptr().cast(), self.len) };
+    }
+}

@@ -1,0 +1,51 @@
+//! Where there is no keeper: nothing is taken over, and nobody gives orders.
+
+use std::convert::Infallible;
+use std::io;
+
+use socket2::Socket;
+
+use crate::address::Address;
+use crate::event::Subscriber;
+use crate::server::Ask;
+
+/// That a listener is on record.
+#[derive(Debug)]
+pub(crate) enum OnRecord {}
+
+impl OnRecord {
+    pub(crate) fn leave(&mut self, _: &Socket) -> bool {
+        match *self {}
+    }
+}
+
+/// What the keeper orders.
+pub(crate) struct Orders(Infallible);
+
+impl Orders {
+    #[expect(clippy::unused_async, reason = "where there are orders, they are waited for")]
+    pub(crate) async fn next(&mut self) -> Option<Ask> {
+        match self.0 {}
+    }
+}
+
+pub(crate) fn on_record(_: &Address) -> Vec<(Socket, OnRecord)> {
+    Vec::new()
+}
+
+pub(crate) fn publish(_: &Address, sockets: &[&Socket]) -> Vec<Option<OnRecord>> {
+    sockets.iter().map(|_| None).collect()
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "where there are orders, waiting for them can fail")]
+pub(crate) fn orders() -> io::Result<Option<Orders>> {
+    Ok(None)
+}
+
+pub(crate) fn serving() {}
+
+pub(crate) fn tell(_: &dyn Subscriber) {}
+
+pub(crate) fn ending() {}
+
+pub(crate) fn obey_signals_oneself() {}

@@ -1,0 +1,295 @@
+//! The keeper: it holds descriptors and memory, starts a worker, decides on signals, and starts another
+//! worker when one is killed. It has one thread, no runtime, and allocates nothing to speak of.
+
+use std::fmt;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::time::{Duration, Instant};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+
+use super::memory::{Control, Memory, Order};
+use super::sweep;
+use super::worker::Worker;
+use crate::error::{Error, Kind};
+use crate::event::signal_name;
+use crate::server::TABLE_MAX;
+use crate::sys::descriptors::Identity;
+use crate::sys::signals::{Set, is_ignored, report_children};
+use crate::sys::{clone, limits};
+
+/// So many workers in a row may end before they served until there is a pause before the next.
+const IN_VAIN_MAX: u32 = 3;
+/// The first such pause; each is twice as long as the one before.
+const PAUSE_MIN: Duration = Duration::from_millis(100);
+/// The longest.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What the keeper made for its workers, who find it in their copy of its memory.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) memory: Memory,
+    /// Rung when there is an order.
+    pub(super) bell: OwnedFd,
+    pub(super) keeper: Pid,
+    pub(super) began: Instant,
+    /// What the program had open.
+    pub(super) from_the_start: Vec<(RawFd, Identity)>,
+    /// All descriptors have numbers below this.
+    pub(super) numbers: RawFd,
+}
+
+static KEPT: OnceLock<Kept> = OnceLock::new();
+
+/// How a server ended that had a keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Ended {
+    /// Its last worker ended by itself with this code; or a signal came when no worker could obey it, and the
+    /// code is the one that shells have for that.
+    Code(u8),
+    /// Its last worker was killed by this signal before any had served, or when the server was ending.
+    Killed(i32),
+}
+
+impl Ended {
+    /// The exit code for it: that of the worker, or 128 and the signal that killed it, as shells number it.
+    pub fn code(self) -> u8 {
+        match self {
+            Ended::Code(code) => code,
+            Ended::Killed(signal) => by_signal(signal),
+        }
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ended::Code(code) => write!(f, "the worker ended with code {code}"),
+            Ended::Killed(signal) => write!(f, "the worker was killed by {}", signal_name(*signal)),
+        }
+    }
+}
+
+/// Runs `work` in a child process, and again in another one whenever that is killed, until it ends by
+/// itself: then with its exit code, which `work` returns. Each has a copy of this process's memory as it is
+/// now. See the [module](self) for what survives.
+///
+/// A worker that is killed before any has served ends it all: most likely the next would fare no better.
+/// Later, only pauses between workers that do not get to serve become longer.
+///
+/// It is called once, from a `main` that has started no thread yet. The limit on open files is raised to its
+/// maximum. Not for what an async runtime runs.
+///
+/// # Errors
+/// When this process has other threads, keeps a worker already, or the system lacks what it takes.
+pub fn keep(mut work: impl FnMut() -> u8 + Send) -> Result<Ended, Error> {
+    let kept = Kept::new().map_err(|error| Error::io(Kind::Serve, "cannot keep a worker", error))?;
+    let mut keeper = Keeper::new(kept);
+    loop {
+        let number = keeper.control.worker.fetch_add(1, AcqRel) + 1;
+        let body = || {
+            Worker::become_one(kept, number);
+            work()
+        };
+        let death = match clone::sharing_descriptors(body) {
+            Ok(worker) => keeper.watch(worker, number),
+            Err(error) if number == 1 => {
+                return Err(Error::io(Kind::Serve, "cannot start a worker", error));
+            }
+            // Whatever it lacks may be there later.
+            Err(_) => Death::Exited(1),
+        };
+        if let Some(ended) = keeper.after(death, number) {
+            return Ok(ended);
+        }
+    }
+}
+
+impl Kept {
+    pub(super) fn this() -> Option<&'static Self> {
+        KEPT.get()
+    }
+
+    pub(super) fn process_id(&self) -> u32 {
+        self.keeper.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    fn new() -> io::Result<&'static Self> {
+        if clone::threads()? != 1 {
+            return Err(io::Error::other("it is for a process that has no other threads yet"));
+        }
+        let open_files = limits::raise_open_files()?.min(TABLE_MAX);
+        let numbers = RawFd::try_from(open_files).unwrap_or(RawFd::MAX);
+        let from_the_start = sweep::open_now(numbers);
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        // The kernel makes the table larger step by step, and whoever accepts waits for it. If it can't now,
+        // it may then.
+        drop(rustix::io::fcntl_dupfd_cloexec(&bell, numbers - 1));
+        let memory = Memory::new()?;
+        let kept = Self { memory, bell, keeper: getpid(), began: Instant::now(), from_the_start, numbers };
+        let mut kept = Some(kept);
+        let here = KEPT.get_or_init(|| kept.take().expect("it was made just now"));
+        if kept.is_some() { Err(io::Error::other("it keeps one already")) } else { Ok(here) }
+    }
+}
+
+/// How a worker ended.
+#[derive(Clone, Copy)]
+enum Death {
+    Exited(u8),
+    Killed(i32),
+    /// The keeper ended it, because a signal came that it could not obey.
+    Stopped(i32),
+}
+
+struct Keeper {
+    kept: &'static Kept,
+    control: &'static Control,
+    signals: Set,
+    /// How many workers in a row ended before they served.
+    in_vain: u32,
+}
+
+impl Keeper {
+    fn new(kept: &'static Kept) -> Self {
+        let unless_ignored = [libc::SIGINT, libc::SIGHUP].into_iter().filter(|signal| !is_ignored(*signal));
+        let signals = Set::of(unless_ignored.chain([libc::SIGTERM, libc::SIGCHLD, libc::SIGUSR2]));
+        report_children();
+        signals.block();
+        Self { kept, control: kept.memory.control(), signals, in_vain: 0 }
+    }
+
+    /// Passes signals on to a worker until it has ended.
+    fn watch(&self, worker: Pid, number: u32) -> Death {
+        loop {
+            let signal = self.signals.wait(None);
+            // Also after another signal: it may have hidden the one that says so.
+            if let Some(death) = reap(worker) {
+                self.give(signal);
+                return death;
+            }
+            let Some(signal) = signal.filter(|signal| self.order(*signal).is_some()) else { continue };
+            let served = self.control.served.load(Acquire) > 0;
+            // A reload can wait for a worker that takes another's place; an end need not.
+            if self.control.obeys.load(Acquire) == number || (served && signal == libc::SIGHUP) {
+                self.give(Some(signal));
+            } else {
+                // As it would have ended if there were no keeper. It can have ended by itself just now.
+                let _ = kill_process(worker, Signal::KILL);
+                let _ = waitpid(Some(worker), WaitOptions::empty());
+                return Death::Stopped(signal);
+            }
+        }
+    }
+
+    /// What a signal is to the worker, if anything.
+    fn order(&self, signal: i32) -> Option<&'static Order> {
+        match signal {
+            libc::SIGINT | libc::SIGTERM => Some(&self.control.end),
+            libc::SIGHUP => Some(&self.control.hang_up),
+            _ => None,
+        }
+    }
+
+    fn give(&self, signal: Option<i32>) {
+        if let Some(order) = signal.and_then(|signal| self.order(signal)) {
+            order.give();
+            // It fails only when the count is full, which is news enough.
+            let _ = rustix::io::write(&self.kept.bell, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Whether it all ends with the death of a worker; if not, another may be started now.
+    fn after(&mut self, death: Death, number: u32) -> Option<Ended> {
+        let ended_at = self.kept.began.elapsed();
+        let served = self.control.served.load(Acquire);
+        let is_ending = self.control.ending.load(Acquire) == 1 || self.control.end.was_given();
+        let is_last = served == 0 || is_ending;
+        // One after others that was told to end before it served: there was nobody to be cut.
+        let is_idle = served > 0 && served != number;
+        let killed_by = match death {
+            Death::Stopped(_) if is_idle => return Some(Ended::Code(0)),
+            Death::Exited(_) if is_idle && is_ending => return Some(Ended::Code(0)),
+            Death::Stopped(signal) => return Some(Ended::Code(by_signal(signal))),
+            Death::Killed(signal) if is_last => return Some(Ended::Killed(signal)),
+            // One that fails to start in another's place may lack what is there later.
+            Death::Exited(code) if is_last || served == number => return Some(Ended::Code(code)),
+            Death::Killed(signal) => signal,
+            Death::Exited(_) => 0,
+        };
+        if served == number {
+            self.in_vain = 0;
+            let nanoseconds = u64::try_from(ended_at.as_nanos()).unwrap_or(u64::MAX);
+            self.control.ended_at.store(nanoseconds, Relaxed);
+        } else {
+            self.in_vain += 1;
+        }
+        self.control.killed_by.store(killed_by, Relaxed);
+        self.control.restarts.fetch_add(1, Relaxed);
+        if self.pause() { Some(Ended::Code(0)) } else { None }
+    }
+
+    /// Waits if the last workers were started in vain; true if it was told to end meanwhile.
+    fn pause(&self) -> bool {
+        let over = Instant::now() + pause_after(self.in_vain);
+        loop {
+            let left = over.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            match self.signals.wait(Some(left)) {
+                Some(libc::SIGINT | libc::SIGTERM) => return true,
+                signal => self.give(signal),
+            }
+        }
+    }
+}
+
+/// How long nobody starts another worker when so many were started in vain.
+fn pause_after(in_vain: u32) -> Duration {
+    match in_vain.checked_sub(IN_VAIN_MAX) {
+        None => Duration::ZERO,
+        Some(doublings) => PAUSE_MIN.saturating_mul(1 << doublings.min(10)).min(PAUSE_MAX),
+    }
+}
+
+/// How a worker ended, if it has.
+fn reap(worker: Pid) -> Option<Death> {
+    match waitpid(Some(worker), WaitOptions::NOHANG) {
+        Ok(None) | Err(rustix::io::Errno::INTR) => None,
+        Ok(Some((_, status))) => Some(match status.terminating_signal() {
+            Some(signal) => Death::Killed(signal),
+            None => Death::Exited(status.exit_status().and_then(|code| code.try_into().ok()).unwrap_or(1)),
+        }),
+        // Somebody else has waited for it.
+        Err(_) => Some(Death::Exited(1)),
+    }
+}
+
+/// The exit code that shells have for a signal.
+fn by_signal(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_begin_after_three_starts_in_vain_and_double_up_to_five_seconds() {
+        let pauses = [0, 1, 2, 3, 4, 5, 8, 9, u32::MAX].map(|in_vain| pause_after(in_vain).as_millis());
+        assert_eq!(pauses, [0, 0, 0, 100, 200, 400, 3200, 5000, 5000]);
+    }
+
+    #[test]
+    fn a_process_with_threads_is_no_keeper() {
+        // Whatever thread runs the tests, there is another.
+        let error = std::thread::spawn(|| keep(|| 0)).join().unwrap().unwrap_err();
+        let words = "cannot keep a worker: it is for a process that has no other threads yet";
+        assert_eq!(error.to_string(), words);
+    }
+}

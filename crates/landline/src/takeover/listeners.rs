@@ -1,0 +1,127 @@
+//! Listeners on record: what another worker finds when this one is killed.
+
+use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use socket2::Socket;
+
+use super::memory::{Memory, Record, WORDS_MAX};
+use super::worker::Worker;
+use crate::address::Address;
+use crate::sys::descriptors;
+
+/// That a listener is on record. Dropping it strikes it off: it goes before its socket is closed.
+#[derive(Debug)]
+pub(crate) struct OnRecord {
+    record: &'static Record,
+    is_left: bool,
+}
+
+impl OnRecord {
+    fn new(record: &'static Record) -> Self {
+        Self { record, is_left: false }
+    }
+
+    /// Leaves the listener open and on record if this worker took it over and has not served: one that can't
+    /// must not end what the next one can go on with. Says whether it did.
+    pub(crate) fn leave(&mut self, socket: &Socket) -> bool {
+        let has_served = |worker: Worker| worker.number == 1 || worker.has_served();
+        if Worker::this().is_none_or(has_served) {
+            return false;
+        }
+        if let Ok(stays) = socket.try_clone() {
+            self.record.number.store(stays.into_raw_fd(), Release);
+            self.is_left = true;
+        }
+        self.is_left
+    }
+}
+
+impl Drop for OnRecord {
+    fn drop(&mut self) {
+        if !self.is_left {
+            self.record.state.store(Record::FREE, Release);
+        }
+    }
+}
+
+/// The sockets that a worker before this one has left listening for these words, in their order; none if
+/// there are none, or this worker has them already.
+pub(crate) fn on_record(asked: &Address) -> Vec<(Socket, OnRecord)> {
+    let Some(worker) = Worker::this() else { return Vec::new() };
+    let words = asked.to_string().into_bytes();
+    let of_others = |record: &&Record| record.is_live() && record.worker.load(Relaxed) != worker.number;
+    let listeners = worker.kept.memory.listeners();
+    let matching = listeners.iter().filter(of_others).filter(|record| record.words() == words);
+    let Some(group) = matching.map(|record| record.group.load(Relaxed)).min() else { return Vec::new() };
+    let group = listeners.iter().filter(of_others).filter(|record| record.group.load(Relaxed) == group);
+    let taken = group.filter_map(|record| {
+        record.worker.store(worker.number, Relaxed);
+        let on_record = OnRecord::new(record);
+        let socket = descriptors::adopt_socket(record.number.load(Relaxed), record.cookie.load(Relaxed))?;
+        Some((Socket::from(socket), on_record))
+    });
+    taken.collect()
+}
+
+/// Puts sockets that listen for these words on record. One for which there is no room, or that is nobody's
+/// but this process's, is none that could be taken over.
+pub(crate) fn publish(asked: &Address, sockets: &[&Socket]) -> Vec<Option<OnRecord>> {
+    let words = asked.to_string();
+    let Some(worker) = Worker::this().filter(|_| words.len() <= WORDS_MAX) else {
+        return sockets.iter().map(|_| None).collect();
+    };
+    let listeners = worker.kept.memory.listeners();
+    let in_use = listeners.iter().filter(|record| record.state.load(Acquire) != Record::FREE);
+    let group = in_use.map(|record| record.group.load(Relaxed)).max().unwrap_or(0) + 1;
+    let len = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
+    let records = sockets.iter().map(|socket| {
+        let cookie = descriptors::cookie(socket.as_raw_fd())?;
+        let begin = |record: &&Record| {
+            record.state.compare_exchange(Record::FREE, Record::BEGUN, AcqRel, Relaxed).is_ok()
+        };
+        let record = listeners.iter().find(begin)?;
+        record.number.store(socket.as_raw_fd(), Relaxed);
+        record.cookie.store(cookie, Relaxed);
+        record.group.store(group, Relaxed);
+        record.group_len.store(len, Relaxed);
+        record.worker.store(worker.number, Relaxed);
+        record.set_words(&words);
+        record.state.store(Record::LIVE, Release);
+        Some(OnRecord::new(record))
+    });
+    records.collect()
+}
+
+/// The descriptor of a listener that is on record and still there.
+pub(super) fn number_of(record: &Record) -> Option<RawFd> {
+    let number = record.number.load(Relaxed);
+    (descriptors::cookie(number) == Some(record.cookie.load(Relaxed))).then_some(number)
+}
+
+/// Strikes off what a worker that was killed had not finished writing.
+pub(super) fn clear_half_written(memory: &Memory) {
+    let listeners = memory.listeners();
+    let of_group = |group: u32| {
+        listeners.iter().filter(move |record| record.is_live() && record.group.load(Relaxed) == group).count()
+    };
+    for record in listeners.iter().filter(|record| record.state.load(Acquire) != Record::FREE) {
+        let is_whole = of_group(record.group.load(Relaxed)) >= record.group_len.load(Relaxed) as usize;
+        if !(record.is_live() && is_whole) {
+            record.state.store(Record::FREE, Release);
+        }
+    }
+}
+
+/// Closes listeners of a worker before this one that nobody has asked for again: callers would wait there in
+/// vain.
+pub(super) fn close_unclaimed(worker: Worker) {
+    let listeners = worker.kept.memory.listeners().iter();
+    for record in listeners.filter(|record| record.is_live() && record.worker.load(Relaxed) != worker.number)
+    {
+        record.state.store(Record::FREE, Release);
+        if let Some(number) = number_of(record) {
+            descriptors::close_left_behind(number);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What keeper and workers have in common, and where in it everything lies. Atomics only, and no pointers:
+//! whoever reads it may be another process than the one that wrote.
+
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{
+    AtomicI32, AtomicU8, AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+
+use crate::sys::shared::Shared;
+
+const PAGE: usize = 4096;
+/// The control words: one page.
+const CONTROL: usize = 0;
+/// The listeners on record.
+const LISTENERS: usize = CONTROL + PAGE;
+/// How many listeners can be on record. What comes beyond is listened on anew by another worker.
+pub(crate) const LISTENERS_MAX: usize = 1024;
+/// The words of an address, in bytes: more than any host name or path has.
+pub(crate) const WORDS_MAX: usize = 472;
+/// What is [remembered](super::remember): a page that says which of two copies holds, and those.
+const REMEMBERED: usize = LISTENERS + LISTENERS_MAX * size_of::<Record>();
+/// The most that is remembered, in bytes.
+pub const REMEMBERED_MAX: usize = 1 << 20;
+/// What follows is for the connections and their bytes.
+pub(crate) const REST: usize = 4 << 20;
+/// Pages that nobody touches take up nothing.
+pub(crate) const REST_LEN: usize = 1 << if usize::BITS < 64 { 28 } else { 36 };
+
+const _: () = assert!(size_of::<Control>() <= PAGE);
+const _: () = assert!(size_of::<Record>() == 512);
+const _: () = assert!(REMEMBERED.is_multiple_of(PAGE) && REMEMBERED + PAGE + 2 * REMEMBERED_MAX <= REST);
+
+/// The whole of it.
+#[derive(Debug)]
+pub(crate) struct Memory(Shared);
+
+impl Memory {
+    pub(crate) fn new() -> io::Result<Self> {
+        Shared::new(REST + REST_LEN).map(Self)
+    }
+
+    pub(crate) fn number(&self) -> RawFd {
+        self.0.descriptor().as_raw_fd()
+    }
+
+    pub(crate) fn control(&self) -> &Control {
+        &self.0.records(CONTROL, 1)[0]
+    }
+
+    pub(crate) fn listeners(&self) -> &[Record] {
+        self.0.records(LISTENERS, LISTENERS_MAX)
+    }
+
+    fn remembered(&self) -> &Remembered {
+        &self.0.records(REMEMBERED, 1)[0]
+    }
+
+    fn copy(&self, index: u32) -> &[AtomicU8] {
+        self.0.records(REMEMBERED + PAGE + index as usize * REMEMBERED_MAX, REMEMBERED_MAX)
+    }
+
+    /// Puts these bytes in the place of those remembered before. Killed at any moment, it leaves the ones or
+    /// the others. False if they are too many.
+    pub(crate) fn remember(&self, bytes: &[u8]) -> bool {
+        if bytes.len() > REMEMBERED_MAX {
+            return false;
+        }
+        let header = self.remembered();
+        let next = u32::from(header.current.load(Acquire) == 1);
+        store(self.copy(next), bytes);
+        header.lens[next as usize].store(as_u32(bytes.len()), Relaxed);
+        header.current.store(next + 1, Release);
+        true
+    }
+
+    /// The bytes that were remembered last.
+    pub(crate) fn recall(&self) -> Option<Vec<u8>> {
+        let header = self.remembered();
+        let current = header.current.load(Acquire).checked_sub(1).filter(|current| *current < 2)?;
+        let len = header.lens[current as usize].load(Relaxed) as usize;
+        self.copy(current).get(..len).map(load)
+    }
+}
+
+/// What keeper and worker tell one another. A worker is known by its number, from 1.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Control {
+    /// Which worker is there.
+    pub(crate) worker: AtomicU32,
+    /// Which worker last looked for orders: before it does, a signal has to be obeyed by the keeper.
+    pub(crate) obeys: AtomicU32,
+    /// Which worker last served: that is progress.
+    pub(crate) served: AtomicU32,
+    /// 1 once a worker has begun to end the server, so that no other is to take its place.
+    pub(crate) ending: AtomicU32,
+    /// SIGINT and SIGTERM.
+    pub(crate) end: Order,
+    /// SIGHUP.
+    pub(crate) hang_up: Order,
+    /// How many workers took the place of another.
+    pub(crate) restarts: AtomicU32,
+    /// The signal that ended the worker before; 0 if it ended by itself.
+    pub(crate) killed_by: AtomicI32,
+    /// When nobody served any more, in nanoseconds since the keeper began.
+    pub(crate) ended_at: AtomicU64,
+}
+
+/// An order as two counts, so that none is lost with the worker that was to obey it.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Order {
+    given: AtomicU32,
+    taken: AtomicU32,
+}
+
+impl Order {
+    pub(crate) fn give(&self) {
+        self.given.fetch_add(1, Release);
+    }
+
+    /// Takes one of those that were given and not taken, if there is one.
+    pub(crate) fn take(&self) -> bool {
+        let given = self.given.load(Acquire);
+        self.taken
+            .fetch_update(AcqRel, Acquire, |taken| (taken != given).then(|| taken.wrapping_add(1)))
+            .is_ok()
+    }
+
+    pub(crate) fn was_given(&self) -> bool {
+        self.given.load(Acquire) > 0
+    }
+}
+
+/// A listener on record.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Record {
+    /// 0: free; 1: being written, or left so by a worker that was killed; 2: on record.
+    pub(crate) state: AtomicU32,
+    pub(crate) number: AtomicI32,
+    pub(crate) cookie: AtomicU64,
+    /// Listeners of one address have the same group, in the order in which they were asked for.
+    pub(crate) group: AtomicU32,
+    /// How many listeners the group has: one with fewer was left half written.
+    pub(crate) group_len: AtomicU32,
+    /// Which worker has it.
+    pub(crate) worker: AtomicU32,
+    words_len: AtomicU32,
+    words: [AtomicU8; WORDS_MAX],
+    _unused: [AtomicU64; 1],
+}
+
+impl Record {
+    pub(crate) const FREE: u32 = 0;
+    pub(crate) const BEGUN: u32 = 1;
+    pub(crate) const LIVE: u32 = 2;
+
+    pub(crate) fn is_live(&self) -> bool {
+        self.state.load(Acquire) == Self::LIVE
+    }
+
+    pub(crate) fn set_words(&self, words: &str) {
+        store(&self.words, words.as_bytes());
+        self.words_len.store(as_u32(words.len()), Relaxed);
+    }
+
+    pub(crate) fn words(&self) -> Vec<u8> {
+        let len = self.words_len.load(Relaxed) as usize;
+        self.words.get(..len).map(load).unwrap_or_default()
+    }
+}
+
+/// Which of the two copies holds, from 1 (0: none yet), and how long each is.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Remembered {
+    current: AtomicU32,
+    lens: [AtomicU32; 2],
+}
+
+fn store(place: &[AtomicU8], bytes: &[u8]) {
+    for (place, byte) in place.iter().zip(bytes) {
+        place.store(*byte, Relaxed);
+    }
+}
+
+fn load(place: &[AtomicU8]) -> Vec<u8> {
+    place.iter().map(|byte| byte.load(Relaxed)).collect()
+}
+
+fn as_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_last_is_recalled_and_what_is_too_long_changes_nothing() {
+        let memory = Memory::new().unwrap();
+        assert_eq!(memory.recall(), None);
+        for text in [b"one".to_vec(), Vec::new(), vec![7; REMEMBERED_MAX]] {
+            assert!(memory.remember(&text));
+            assert!(memory.recall().is_some_and(|recalled| recalled == text));
+        }
+        assert!(!memory.remember(&vec![8; REMEMBERED_MAX + 1]));
+        assert!(memory.recall().is_some_and(|recalled| recalled[..1] == [7]));
+    }
+
+    #[test]
+    fn each_order_that_was_given_is_taken_once() {
+        let memory = Memory::new().unwrap();
+        let order = &memory.control().end;
+        assert!(!order.take() && !order.was_given());
+        order.give();
+        order.give();
+        assert_eq!([(); 3].map(|()| order.take()), [true, true, false]);
+        assert!(order.was_given());
+    }
+}

@@ -1,0 +1,72 @@
+//! A server that is killed and goes on: a keeper and its workers.
+//!
+//! [`keep`] makes the calling process the *keeper*. It does nothing but watch a child process, the *worker*,
+//! which serves. The two share one descriptor table, so that whatever listens stays open when the worker is
+//! killed; another one takes its place within milliseconds and finds the listeners under their numbers.
+//! Whoever calls in between waits for it, and is not refused. Connections of the worker that was killed are
+//! closed.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//!
+//! use landline::{Framing, Outcome, Server, Upper, framed, takeover};
+//!
+//! fn main() -> Result<ExitCode, landline::Error> {
+//!     let ended = takeover::keep(|| match serve() {
+//!         Ok(()) => 0,
+//!         Err(error) => {
+//!             eprintln!("{error}");
+//!             1
+//!         }
+//!     })?;
+//!     Ok(ExitCode::from(ended.code()))
+//! }
+//!
+//! fn serve() -> Outcome {
+//!     let _ = Server::bind("127.0.0.1:8081")?.serve(framed(Framing::Line, Upper)).run()?;
+//!     Ok(())
+//! }
+//! ```
+//!
+//! [`Server::bind`](crate::Server::bind) takes over what a worker before this one listened on, known again by
+//! the words of its address; two listeners with the same words (port 0) by their order too. What nobody has
+//! taken over when [`run`](crate::Serving::run) begins to serve is closed.
+//!
+//! **Signals** are for the keeper, whose process number is that of the server. It passes SIGINT, SIGTERM and
+//! SIGHUP on to `run`, which does what it always does. A worker's own are blocked; if the keeper is killed,
+//! the worker serves on and obeys them itself.
+
+mod keeper;
+mod listeners;
+pub(crate) mod memory;
+mod sweep;
+mod worker;
+
+pub use keeper::{Ended, keep};
+pub(crate) use listeners::{OnRecord, on_record, publish};
+pub use memory::REMEMBERED_MAX;
+pub(crate) use worker::{Orders, ending, obey_signals_oneself, orders, serving, tell};
+
+use worker::Worker;
+
+/// Keeps these bytes for whichever worker comes next, in the place of those before: the configuration by
+/// which it serves, for one. False if they are more than [`REMEMBERED_MAX`], or this is no worker.
+pub fn remember(bytes: &[u8]) -> bool {
+    Worker::this().is_some_and(|worker| worker.kept.memory.remember(bytes))
+}
+
+/// What was remembered last, by this worker or one before it.
+pub fn recall() -> Option<Vec<u8>> {
+    Worker::this().and_then(|worker| worker.kept.memory.recall())
+}
+
+/// How many workers took the place of another so far, this one included; 0 in the first, and in what is no
+/// worker.
+pub fn restarts() -> u32 {
+    Worker::this().map_or(0, |worker| worker.restarts())
+}
+
+/// The process to which signals for this server are sent: the keeper, or this one if it has none.
+pub fn process_id() -> u32 {
+    Worker::this().map_or_else(std::process::id, |worker| worker.kept.process_id())
+}

@@ -1,0 +1,135 @@
+//! What a worker knows of its keeper, and the orders that it takes.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Relaxed, Release},
+};
+use std::time::Duration;
+
+use rustix::process::{PidfdFlags, getppid, pidfd_open};
+use tokio::io::unix::AsyncFd;
+
+use super::keeper::Kept;
+use super::memory::Control;
+use super::{listeners, sweep};
+use crate::event::{Event, Subscriber};
+use crate::server::Ask;
+use crate::sys::signals::Set;
+use crate::sys::socket;
+
+/// The number of this worker in this process's own memory; 0 in the keeper, and in what has none.
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// This process, if it is a worker.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Worker {
+    pub(super) kept: &'static Kept,
+    pub(super) number: u32,
+}
+
+impl Worker {
+    pub(super) fn this() -> Option<Self> {
+        let number = NUMBER.load(Relaxed);
+        Kept::this().filter(|_| number > 0).map(|kept| Self { kept, number })
+    }
+
+    /// Becomes one: all that the worker before has left is closed or known by now.
+    pub(super) fn become_one(kept: &'static Kept, number: u32) -> Self {
+        NUMBER.store(number, Relaxed);
+        // These are no orders, and programs that a worker starts have a use for them.
+        Set::of([libc::SIGCHLD, libc::SIGUSR2]).unblock();
+        listeners::clear_half_written(&kept.memory);
+        if number > 1 {
+            sweep::close_what_was_left(kept);
+        }
+        Self { kept, number }
+    }
+
+    fn control(&self) -> &'static Control {
+        self.kept.memory.control()
+    }
+
+    pub(super) fn has_served(&self) -> bool {
+        self.control().served.load(Acquire) == self.number
+    }
+
+    pub(super) fn restarts(&self) -> u32 {
+        self.control().restarts.load(Relaxed)
+    }
+}
+
+/// What the keeper orders. It is there only for a worker.
+pub(crate) fn orders() -> io::Result<Option<Orders>> {
+    let Some(worker) = Worker::this() else { return Ok(None) };
+    let pidfd = pidfd_open(worker.kept.keeper, PidfdFlags::NONBLOCK)?;
+    // Had it ended before, its number could be another's by now.
+    let keeper = match getppid() {
+        Some(parent) if parent == worker.kept.keeper => Some(socket::register_connection(pidfd)?),
+        _ => None,
+    };
+    let bell = socket::register_connection(worker.kept.bell.try_clone()?)?;
+    worker.control().obeys.store(worker.number, Release);
+    Ok(Some(Orders { control: worker.control(), bell, keeper }))
+}
+
+/// The orders of the keeper, as they come.
+pub(crate) struct Orders {
+    control: &'static Control,
+    /// Rung whenever there is another order.
+    bell: AsyncFd<OwnedFd>,
+    /// Readable once the keeper is gone; none if it was before anybody looked.
+    keeper: Option<AsyncFd<OwnedFd>>,
+}
+
+impl Orders {
+    /// Waits for the next order; none once the keeper is gone. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Ask> {
+        loop {
+            if self.control.end.take() {
+                return Some(Ask::End);
+            }
+            if self.control.hang_up.take() {
+                return Some(Ask::HangUp);
+            }
+            let keeper = self.keeper.as_ref()?;
+            tokio::select! {
+                // It need not be read: each ring is news.
+                rung = self.bell.readable() => rung.ok()?.clear_ready(),
+                _ = keeper.readable() => return None,
+            }
+        }
+    }
+}
+
+/// Has signals do to this thread what they would without a keeper.
+pub(crate) fn obey_signals_oneself() {
+    Set::of([libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).unblock();
+}
+
+/// Says that this worker serves: if it is killed from now on, another takes its place. What it has not taken
+/// over by now, nobody will.
+pub(crate) fn serving() {
+    if let Some(worker) = Worker::this() {
+        listeners::close_unclaimed(worker);
+        worker.control().served.store(worker.number, Release);
+    }
+}
+
+/// Says that another worker was killed before this one, if so.
+pub(crate) fn tell(events: &dyn Subscriber) {
+    let Some(worker) = Worker::this().filter(|worker| worker.restarts() > 0) else { return };
+    let control = worker.control();
+    let signal = Some(control.killed_by.load(Relaxed)).filter(|signal| *signal > 0);
+    let ended_at = Duration::from_nanos(control.ended_at.load(Relaxed));
+    let gap = worker.kept.began.elapsed().saturating_sub(ended_at);
+    events.event(&Event::WorkerRestarted { signal, gap, restarts: worker.restarts() });
+}
+
+/// Says that the server is to end: no other worker is to take this one's place.
+pub(crate) fn ending() {
+    if let Some(worker) = Worker::this() {
+        worker.control().ending.store(1, Release);
+    }
+}
