@@ -72,10 +72,14 @@ impl Fault {
     }
 }
 
-/// Reads and checks a file.
-pub(crate) fn read(path: &Path) -> Result<Config, Failure> {
-    let bytes = contents(path).map_err(|fault| fault.of(path))?;
-    text(&bytes).and_then(parse::parse).map_err(|fault| fault.of(path))
+/// Reads a file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    contents(path).map_err(|fault| fault.of(path))
+}
+
+/// Checks what was read of a file.
+pub(crate) fn check(path: &Path, bytes: &[u8]) -> Result<Config, Failure> {
+    text(bytes).and_then(parse::parse).map_err(|fault| fault.of(path))
 }
 
 /// The bytes of a file that is one: neither without an end nor something that keeps its reader waiting.

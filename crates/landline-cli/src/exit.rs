@@ -2,7 +2,6 @@
 
 use std::fmt::{Display, Write as _};
 use std::io::Write as _;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::thread;
@@ -43,7 +42,7 @@ pub(crate) enum Exit {
 /// What went wrong, for a person: `landline: error: TEXT` and perhaps a hint.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    exit: Exit,
+    code: u8,
     text: String,
     hint: Option<String>,
     in_json: bool,
@@ -52,12 +51,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// `text` names the operation, the object and the cause, without a full stop.
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Self {
-        Self { exit, text: text.into(), hint: None, in_json: false }
+        Self { code: exit as u8, text: text.into(), hint: None, in_json: false }
     }
 
     /// Adds what the person may do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Gives it a code that is none of our own: that of a signal, as shells number it.
+    pub(crate) fn with_code(mut self, code: u8) -> Self {
+        self.code = code;
         self
     }
 
@@ -89,12 +94,20 @@ impl Failure {
         Err(Self::new(Exit::Other, format!("cannot write to standard output: {cause}")))
     }
 
-    /// Says it on stderr; the result is for `main`.
+    /// The exit code for an outcome; what went wrong is said.
+    pub(crate) fn code_of(done: Result<(), Self>) -> u8 {
+        match done {
+            Ok(()) => 0,
+            Err(failure) => failure.report(),
+        }
+    }
+
+    /// Says it on stderr; the result is the exit code.
     ///
     /// It is said by a thread of its own: stderr may be a full pipe that nobody reads, and the program has to
     /// end all the same.
-    pub(crate) fn report(self) -> ExitCode {
-        let code = ExitCode::from(self.exit as u8);
+    pub(crate) fn report(self) -> u8 {
+        let code = self.code;
         let (said, heard) = sync_channel(1);
         let failure = Arc::new(self);
         let speaker = Arc::clone(&failure);

@@ -21,6 +21,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Args, Command};
+use crate::exit::Failure;
 
 fn main() -> ExitCode {
     let args = match Args::try_parse() {
@@ -32,15 +33,12 @@ fn main() -> ExitCode {
         }
     };
     args.color.apply();
-    let done = match args.command {
-        Command::Serve(args) => serve::run(&args),
-        Command::Call(args) => call::run(&args),
+    let code = match args.command {
+        Command::Serve(args) => serve::run(&args).unwrap_or_else(Failure::report),
+        Command::Call(args) => Failure::code_of(call::run(&args)),
         #[cfg(target_os = "linux")]
-        Command::Bench(args) => bench::run(&args),
-        Command::Ctl(args) => ctl::run(&args),
+        Command::Bench(args) => Failure::code_of(bench::run(&args)),
+        Command::Ctl(args) => Failure::code_of(ctl::run(&args)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(),
-    }
+    ExitCode::from(code)
 }

@@ -4,6 +4,7 @@ mod build;
 mod console;
 mod holder;
 mod http;
+mod survival;
 
 use std::env;
 use std::io::{IsTerminal, Write};
@@ -13,23 +14,25 @@ use std::time::Duration;
 
 use landline::error::Error;
 use landline::event::Metrics;
-use landline::{DrainReport, Server};
+use landline::{DrainReport, Server, Subscriber};
 
 use crate::args::ServeArgs;
 use crate::config::in_one_line;
 use crate::control::{self, place};
 use crate::exit::{Exit, Failure};
-use crate::settings::{ExcessName, LogFormat, ServiceName};
+use crate::settings::{ExcessName, LogFormat, ServiceName, Switch};
 use crate::setup::{Listener, Setup};
 use crate::side_door::SideDoor;
 use console::Console;
 use http::Telling;
+use survival::LastGood;
+pub(crate) use survival::process_id;
 
 /// How long the last log lines have to be read.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves until told to stop.
-pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
+/// Serves until told to stop; returns the exit code.
+pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     let setup = Setup::new(args)?;
     match &args.config {
         Some(path) if args.check_config => {
@@ -37,12 +40,25 @@ pub(crate) fn run(args: &ServeArgs) -> Result<(), Failure> {
             let http =
                 server.http.as_ref().map(|http| Telling::check(http, server.http_token_file.as_deref()));
             http.transpose()?;
-            say_in_order(path, &setup)
+            say_in_order(path, &setup).map(|()| 0)
         }
         _ => {
             let is_json = setup.server.log_format == Some(LogFormat::Json);
-            serve(&setup, args).map_err(|failure| failure.in_json(is_json))
+            let done = if setup.server.crash_survival == Some(Switch::On) {
+                survival::keep(|| serve_on(&setup, args).map_err(|failure| failure.in_json(is_json)))
+            } else {
+                serve(&setup, args).map(|()| 0)
+            };
+            done.map_err(|failure| failure.in_json(is_json))
         }
+    }
+}
+
+/// Serves by the file that a process before this one served by, or else by what was read at the start.
+fn serve_on(at_the_start: &Setup, args: &ServeArgs) -> Result<(), Failure> {
+    match survival::last_good() {
+        Some(file) => serve(&Setup::with(args, Some(file))?, args),
+        None => serve(at_the_start, args),
     }
 }
 
@@ -71,15 +87,18 @@ fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
     })?;
     let first = listening.remove(0);
     let control = control(setup.server.control.as_deref(), &first, &console)?;
+    let last_good = Arc::new(LastGood::default());
+    last_good.read(setup.file.clone());
+    let said = (Arc::clone(&last_good), Arc::clone(&console));
     let (first, http) = match http {
-        Some(http) => tell_over_http(first, http, &console).map(|(first, http)| (first, Some(http)))?,
-        None => (first.events(Arc::clone(&console)), None),
+        Some(http) => tell_over_http(first, http, &console, said).map(|(first, http)| (first, Some(http)))?,
+        None => (first.events(said), None),
     };
     listening.insert(0, first);
     let serving = build::assemble(setup, listening)?;
     let done = if args.config.is_some() {
         let (args, before) = (args.clone(), setup.server.clone());
-        serving.on_reload(move |monitor| build::anew(&args, &before, monitor)).run()
+        serving.on_reload(move |monitor| build::anew(&args, &before, monitor, &last_good)).run()
     } else {
         serving.run()
     };
@@ -118,6 +137,7 @@ fn tell_over_http(
     server: Server,
     http: Telling,
     console: &Arc<Console>,
+    others: impl Subscriber,
 ) -> Result<(Server, SideDoor), Failure> {
     let log = Arc::clone(console);
     let metrics = Arc::new(Metrics::new().server(server.monitor()).log_lines_dropped(move || log.dropped()));
@@ -125,7 +145,7 @@ fn tell_over_http(
         .start(Arc::clone(&metrics), broke(console, "HTTP"))
         .map_err(|failure| failure.hint("leave out --http, or raise the limit with 'ulimit -n'"))?;
     // Counted first: what the log says can then be seen in the numbers.
-    Ok((server.events((metrics, Arc::clone(console))), door))
+    Ok((server.events((metrics, others)), door))
 }
 
 /// Says that one of the ways to ask about the server is no more.
@@ -164,6 +184,8 @@ fn introduction(
         metrics: http.map(|http| format!("metrics on http://{}/metrics", http.local_addr())),
         try_it: format!("{}stop: Ctrl-C", call.unwrap_or_default()),
         ports: if args.print_port { ports } else { Vec::new() },
+        survival: (setup.server.crash_survival == Some(Switch::On)).then_some(survival::PROMISE),
+        is_over: survival::is_restarted(),
     }
 }
 

@@ -73,6 +73,12 @@ pub(crate) struct ServerSettings {
     #[serde(deserialize_with = "key::path")]
     pub(crate) http_token_file: Option<PathBuf>,
 
+    /// Whether the server goes on when its process is killed: another takes its place, listeners stay open,
+    /// connections are closed; Linux only [default: off]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    #[serde(deserialize_with = "key::name")]
+    pub(crate) crash_survival: Option<Switch>,
+
     /// How events are written to stderr [default: text]
     #[arg(long, value_name = "FORMAT")]
     #[serde(deserialize_with = "key::name")]
@@ -205,6 +211,7 @@ impl ServerSettings {
             control: self.control.or(others.control),
             http: self.http.or(others.http),
             http_token_file: self.http_token_file.or(others.http_token_file),
+            crash_survival: self.crash_survival.or(others.crash_survival),
             log_format: self.log_format.or(others.log_format),
         }
     }
@@ -269,6 +276,13 @@ pub(crate) enum ExcessName {
     Close,
     /// They are reset
     Reset,
+}
+
+/// On or off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
 }
 
 /// How events are written.

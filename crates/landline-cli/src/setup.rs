@@ -15,6 +15,8 @@ pub(crate) struct Setup {
     pub(crate) server: ServerSettings,
     /// At least one.
     pub(crate) listeners: Vec<Listener>,
+    /// What the file says, if there is one.
+    pub(crate) file: Option<Vec<u8>>,
 }
 
 /// An address and what holds there.
@@ -27,9 +29,16 @@ pub(crate) struct Listener {
 impl Setup {
     /// What the flags say, and the file if there is one.
     pub(crate) fn new(args: &ServeArgs) -> Result<Self, Failure> {
-        let setup = match &args.config {
-            Some(path) => Self::with_file(path, args)?,
+        let file = args.config.as_deref().map(config::read).transpose()?;
+        Self::with(args, file)
+    }
+
+    /// What the flags say, and a file that was read before.
+    pub(crate) fn with(args: &ServeArgs, file: Option<Vec<u8>>) -> Result<Self, Failure> {
+        let setup = match args.config.as_deref().zip(file) {
+            Some((path, file)) => Self::with_file(path, file, args)?,
             None => Self {
+                file: None,
                 server: args.server.clone(),
                 listeners: vec![Listener { address: args.address.clone(), settings: args.listener.clone() }],
             },
@@ -41,9 +50,10 @@ impl Setup {
         Ok(setup)
     }
 
-    fn with_file(path: &Path, args: &ServeArgs) -> Result<Self, Failure> {
-        let config = config::read(path)?;
-        merge(config, &args.server, &args.listener).map_err(|fault| fault.of(path))
+    fn with_file(path: &Path, file: Vec<u8>, args: &ServeArgs) -> Result<Self, Failure> {
+        let config = config::check(path, &file)?;
+        let setup = merge(config, &args.server, &args.listener).map_err(|fault| fault.of(path))?;
+        Ok(Self { file: Some(file), ..setup })
     }
 }
 
@@ -57,7 +67,7 @@ fn merge(config: Config, server: &ServerSettings, flags: &ListenerSettings) -> R
         Ok(Listener { address, settings })
     };
     let listeners = config.listeners.into_iter().map(merge).collect::<Result<_, _>>()?;
-    Ok(Setup { server, listeners })
+    Ok(Setup { server, listeners, file: None })
 }
 
 /// Callers can't be left waiting for a verdict that needs to know who they are.

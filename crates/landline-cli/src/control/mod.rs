@@ -5,7 +5,6 @@ pub(crate) mod client;
 pub(crate) mod place;
 
 use std::path::Path as FilePath;
-use std::process;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -17,6 +16,7 @@ use landline::{CloseError, Error, ListenAddr, Monitor, Server};
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
+use crate::serve::process_id;
 use crate::side_door::SideDoor;
 
 /// Connections at a time; others wait. As in `serve/http.rs`, descriptors are few.
@@ -68,7 +68,7 @@ fn router(monitor: Monitor) -> Router {
 
 async fn status(State(monitor): State<Monitor>) -> Json<Status> {
     Json(Status {
-        pid: process::id(),
+        pid: process_id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         addresses: monitor.addresses().iter().map(ListenAddr::to_string).collect(),
         uptime_ms: u64::try_from(monitor.uptime().as_millis()).unwrap_or(u64::MAX),
@@ -114,6 +114,7 @@ fn trouble(status: StatusCode, error: &dyn std::error::Error) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::process;
     use std::sync::mpsc::{SyncSender, sync_channel};
     use std::thread;
     use std::time::Duration;

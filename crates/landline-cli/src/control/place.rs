@@ -3,7 +3,9 @@
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::{env, fs, io, process};
+use std::{env, fs, io};
+
+use crate::serve::process_id;
 
 /// The folder for this user's control sockets; none if the system has no place for such things.
 pub(crate) fn folder() -> Option<PathBuf> {
@@ -17,7 +19,7 @@ pub(crate) fn new(port: u16) -> io::Result<PathBuf> {
     let folder =
         folder().ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "XDG_RUNTIME_DIR is not set"))?;
     fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    Ok(folder.join(format!("{port}-{}.sock", process::id())))
+    Ok(folder.join(format!("{port}-{}.sock", process_id())))
 }
 
 /// The control sockets in the folder at which somebody answers. Those of servers that are gone are taken

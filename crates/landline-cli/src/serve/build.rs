@@ -5,6 +5,7 @@ use landline::frame::Framing;
 use landline::{Address, Echo, Excess, Monitor, Server, Serving, Upper, framed};
 
 use super::holder;
+use super::survival::LastGood;
 use crate::args::ServeArgs;
 use crate::exit::Failure;
 use crate::settings::{ExcessName, ListenerSettings, ServerSettings, ServiceName};
@@ -37,12 +38,18 @@ pub(super) fn assemble(setup: &Setup, listening: Vec<Server>) -> Result<Serving,
 }
 
 /// What the server is to be from now on.
-pub(super) fn anew(args: &ServeArgs, before: &ServerSettings, monitor: &Monitor) -> Outcome<Serving> {
+pub(super) fn anew(
+    args: &ServeArgs,
+    before: &ServerSettings,
+    monitor: &Monitor,
+    last_good: &LastGood,
+) -> Outcome<Serving> {
     let setup = Setup::new(args).map_err(|failure| failure.in_one_line())?;
     let fixed = [
         ("control", setup.server.control != before.control),
         ("http", setup.server.http != before.http),
         ("http_token_file", setup.server.http_token_file != before.http_token_file),
+        ("crash_survival", setup.server.crash_survival != before.crash_survival),
         ("log_format", setup.server.log_format != before.log_format),
     ];
     if let Some((name, _)) = fixed.iter().find(|(_, changed)| *changed) {
@@ -50,7 +57,9 @@ pub(super) fn anew(args: &ServeArgs, before: &ServerSettings, monitor: &Monitor)
     }
     let listening = listen(&setup, |address| monitor.bind(address));
     let serving = listening.and_then(|listening| assemble(&setup, listening));
-    Ok(serving.map_err(|failure| failure.in_one_line())?)
+    let serving = serving.map_err(|failure| failure.in_one_line())?;
+    last_good.read(setup.file);
+    Ok(serving)
 }
 
 /// Chosen here and not within a connection: a handler behind a pointer costs each of them an allocation.

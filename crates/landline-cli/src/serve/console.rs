@@ -24,6 +24,10 @@ pub(super) struct Introduction {
     pub(super) try_it: String,
     /// To be printed to stdout.
     pub(super) ports: Vec<u16>,
+    /// What happens if the server's process is killed, if that is worth saying.
+    pub(super) survival: Option<&'static str>,
+    /// Whether another process was greeted before this one.
+    pub(super) is_over: bool,
 }
 
 /// Writes events to stderr: as they are for programs, with a greeting around them for people.
@@ -110,6 +114,9 @@ impl Console {
                 if let Some(metrics) = &introduction.metrics {
                     self.log.say(metrics.clone());
                 }
+                if let Some(survival) = introduction.survival {
+                    self.log.say(survival);
+                }
                 if is_watched() {
                     self.log.say(introduction.try_it.clone());
                 }
@@ -127,6 +134,10 @@ impl Console {
 
 impl Subscriber for Console {
     fn event(&self, event: &Event) {
+        if self.introduction.is_over && !self.started.load(Relaxed) && is_of_the_start(event) {
+            self.started.store(matches!(event, Event::Started { .. }), Relaxed);
+            return;
+        }
         if matches!(event, Event::Started { .. }) {
             for port in &self.introduction.ports {
                 // Whoever asked for the port and then closed stdout does not want it any more.
@@ -150,10 +161,18 @@ impl Subscriber for Console {
     }
 }
 
+/// Whether an event says what whoever started the server has been told once.
+fn is_of_the_start(event: &Event) -> bool {
+    matches!(event, Event::Listening { .. } | Event::BacklogLowered { .. } | Event::Started { .. })
+}
+
 /// Whether an event says that something went wrong on our side.
 fn is_trouble(event: &Event) -> bool {
     match event {
-        Event::ResourcesExhausted { .. } | Event::BacklogLowered { .. } | Event::ReloadFailed { .. } => true,
+        Event::ResourcesExhausted { .. }
+        | Event::BacklogLowered { .. }
+        | Event::ReloadFailed { .. }
+        | Event::WorkerRestarted { .. } => true,
         Event::Started { lowered, .. } => *lowered,
         Event::Drained { cut, .. } => *cut > 0,
         Event::Closed { reason, .. } => {

@@ -5,10 +5,11 @@ use super::*;
 use crate::args;
 
 /// A value that every key takes, for those that take no number.
-const VALUES: [(&str, &str); 12] = [
+const VALUES: [(&str, &str); 13] = [
     ("idle_reclaim", "5m"),
     ("control", "none"),
     ("http", "9100"),
+    ("crash_survival", "on"),
     ("log_format", "json"),
     ("service", "echo"),
     ("framing", "line"),

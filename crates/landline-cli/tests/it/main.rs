@@ -22,6 +22,8 @@ mod serve_log;
 mod serve_prometheus;
 mod serve_start;
 mod serve_stop;
+#[cfg(target_os = "linux")]
+mod serve_survival;
 mod serve_terminal;
 mod serve_tutorial;
 mod serving;

@@ -164,9 +164,16 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            // What it has started serves on without it, where it has. It can't be looked up afterwards.
+            let started = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()));
             // It may have ended by itself, which is as good.
             let _ = child.kill();
             let _ = child.wait();
+            for id in started.iter().flat_map(|ids| ids.split_whitespace()) {
+                if let Some(id) = id.parse().ok().and_then(Pid::from_raw) {
+                    let _ = kill_process(id, Signal::KILL);
+                }
+            }
         }
     }
 }

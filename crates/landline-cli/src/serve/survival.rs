@@ -1,0 +1,94 @@
+//! Going on when the server's process is killed: what the keeper does, where the system has one.
+
+#[cfg(not(target_os = "linux"))]
+use std::process;
+use std::sync::{Mutex, PoisonError};
+
+use landline::{Event, Subscriber};
+
+use crate::exit::{Exit, Failure};
+
+/// What is said at the start.
+pub(super) const PROMISE: &str = "if its process is killed, another takes its place: \
+     listeners stay open, connections are closed";
+
+/// Runs `work` in a process that is replaced when it is killed; returns the exit code.
+#[cfg(target_os = "linux")]
+pub(super) fn keep(mut work: impl FnMut() -> Result<(), Failure> + Send) -> Result<u8, Failure> {
+    use landline::takeover::{self, Ended};
+    match takeover::keep(|| Failure::code_of(work()))? {
+        Ended::Code(code) => Ok(code),
+        ended => Err(Failure::new(Exit::Other, ended.to_string()).with_code(ended.code())),
+    }
+}
+
+/// Runs `work` in a process that is replaced when it is killed: not here.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn keep(_: impl FnMut() -> Result<(), Failure> + Send) -> Result<u8, Failure> {
+    let failure = Failure::new(Exit::Usage, "a server survives the end of its process on Linux only");
+    Err(failure.hint("leave out '--crash-survival on'"))
+}
+
+/// Whether another process served before this one.
+#[cfg(target_os = "linux")]
+pub(super) fn is_restarted() -> bool {
+    landline::takeover::restarts() > 0
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn is_restarted() -> bool {
+    false
+}
+
+/// The process that signals are sent to.
+#[cfg(target_os = "linux")]
+pub(crate) fn process_id() -> u32 {
+    landline::takeover::process_id()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn process_id() -> u32 {
+    process::id()
+}
+
+/// The file by which a process before this one served.
+#[cfg(target_os = "linux")]
+pub(super) fn last_good() -> Option<Vec<u8>> {
+    landline::takeover::recall()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn last_good() -> Option<Vec<u8>> {
+    None
+}
+
+#[cfg(target_os = "linux")]
+fn remember(file: &[u8]) {
+    // A file that is too large for it was too large to be read.
+    landline::takeover::remember(file);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn remember(_: &[u8]) {}
+
+/// Remembers the file that was read last, once the server serves by it: whatever lies on the disk when the
+/// next process starts, that is what it serves by.
+#[derive(Debug, Default)]
+pub(super) struct LastGood(Mutex<Option<Vec<u8>>>);
+
+impl LastGood {
+    /// A file that may turn out to be good.
+    pub(super) fn read(&self, file: Option<Vec<u8>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    }
+}
+
+impl Subscriber for LastGood {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::Started { .. } | Event::Reloaded { .. })
+            && let Some(file) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            remember(file);
+        }
+    }
+}
