@@ -61,6 +61,8 @@ impl Batches {
             batch.input = None;
             batch.reply.release();
         }
+        // One long message must not leave its memory to all that follow.
+        drop(batch.input.take_if(|input| input.capacity() > READ_MAX));
         if unused.len() < KEPT_MAX {
             unused.push(batch);
         }
@@ -111,6 +113,16 @@ impl Batch {
             input.extend_filled(count);
         }
         read
+    }
+
+    /// Sends all that is gathered. A peer who takes his time holds the replies, and no memory for input.
+    #[inline]
+    pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let delivered = self.reply.poll_deliver(cx);
+        if delivered.is_pending() {
+            drop(self.input.take_if(|input| input.is_empty()));
+        }
+        delivered
     }
 
     /// Keeps what it has to in no more memory than that needs, because it has to wait.
@@ -182,7 +194,46 @@ impl fmt::Debug for Batches {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use tokio::io::AsyncWriteExt;
+
     use super::*;
+    use crate::frame::Framing;
+    use crate::server::{Connection, Policy, drive};
+    use crate::service::{Echo, framed};
+
+    /// What lies unused in a thread's pool after its only connection was told `said`; its peer takes 16 bytes
+    /// of the answers.
+    async fn unused_after(said: &[u8]) -> String {
+        let local = Connection::alone(Arc::new(())).unwrap();
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let (slow, _unread) = tokio::io::duplex(16);
+        let link = Connection::over(&local, Policy::default(), tokio::io::join(near, slow));
+        far.write_all(said).await.unwrap();
+        let handler = framed(Framing::Line, Echo);
+        let mut driven = std::pin::pin!(drive(&handler, link.unwrap().into_link()));
+        let polled = std::future::poll_fn(|cx| Poll::Ready(driven.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
+        format!("{:?}", local.pool)
+    }
+
+    #[tokio::test]
+    async fn a_peer_who_takes_no_answer_holds_no_memory_for_input() {
+        let long = [b'a'; 100];
+        assert_eq!(unused_after(&[&long[..], b"\n"].concat()).await, "Pool(131072 bytes unused)");
+    }
+
+    #[tokio::test]
+    async fn a_long_message_leaves_its_memory_to_nobody() {
+        let local = Connection::alone(Arc::new(())).unwrap();
+        let (near, _far) = tokio::io::duplex(16);
+        let link = Connection::over(&local, Policy::default(), near).unwrap().into_link();
+        let mut batch = local.batches.lend(&link);
+        batch.input = Some(local.pool.take(READ_MAX + 1));
+        local.batches.give_back(batch);
+        assert!(local.batches.lend(&link).input.is_none());
+    }
 
     #[test]
     fn room_grows_with_what_has_come_and_ends_where_no_message_can_reach() {

@@ -100,7 +100,7 @@ impl<T> Conversation<T> {
     /// Sends all that is gathered.
     fn deliver(&mut self) -> impl Future<Output = io::Result<()>> {
         poll_fn(|cx| match &mut self.batch {
-            Some(batch) => batch.reply.poll_deliver(cx),
+            Some(batch) => batch.poll_deliver(cx),
             None => Poll::Ready(Ok(())),
         })
     }

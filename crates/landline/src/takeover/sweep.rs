@@ -9,7 +9,7 @@ use crate::sys::descriptors;
 /// Standard streams: whatever they are, they are the program's.
 const STANDARD: [RawFd; 3] = [0, 1, 2];
 
-/// The descriptors that another worker goes on with. Live connections would have their place here.
+/// The descriptors that another worker goes on with; connections are not among them.
 fn kept_open(kept: &Kept) -> HashSet<RawFd> {
     let own = [kept.memory.number(), kept.bell.as_raw_fd()];
     let from_the_start = kept.from_the_start.iter();
