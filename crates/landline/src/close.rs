@@ -47,6 +47,9 @@ pub enum CloseReason {
     Cut,
     /// Reading or writing failed in a way that says nothing about the peer.
     IoFailed,
+    /// The process that served it died in the middle of something, and the one that took its place could not
+    /// go on.
+    WorkerDied,
 }
 
 /// What is done with the socket when a connection ends.
@@ -63,7 +66,7 @@ pub(crate) enum Farewell {
 
 impl CloseReason {
     /// Every reason, in the order the docs list them.
-    pub const ALL: [CloseReason; 20] = [
+    pub const ALL: [CloseReason; 21] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::PeerVanished,
@@ -84,6 +87,7 @@ impl CloseReason {
         Self::DrainDeadline,
         Self::Cut,
         Self::IoFailed,
+        Self::WorkerDied,
     ];
 
     /// The name under which JSON and the metrics know it.
@@ -109,6 +113,7 @@ impl CloseReason {
             Self::DrainDeadline => "drain_deadline",
             Self::Cut => "cut",
             Self::IoFailed => "io_failed",
+            Self::WorkerDied => "worker_died",
         }
     }
 
@@ -135,6 +140,7 @@ impl CloseReason {
             Self::DrainDeadline => "cut at the drain deadline",
             Self::Cut => "cut",
             Self::IoFailed => "input or output failed",
+            Self::WorkerDied => "its process died within a message",
         }
     }
 
@@ -176,7 +182,8 @@ impl CloseReason {
             | Self::MessageTruncated
             | Self::DrainDeadline
             | Self::Cut
-            | Self::IoFailed => Farewell::Close,
+            | Self::IoFailed
+            | Self::WorkerDied => Farewell::Close,
             Self::WriteTimeout => Farewell::Reset,
         }
     }

@@ -90,6 +90,8 @@ fn the_descriptors_are_as_many_after_fifty_kills_as_after_one() {
         let mut caller = server.call();
         caller.asks("hello");
         kill_worker(server);
+        caller.asks("again");
+        caller.half_closes();
         caller.hears_out("");
     };
     kill_while_somebody_is_there(&mut server);
@@ -115,6 +117,50 @@ fn a_caller_who_came_while_nobody_served_is_answered_by_the_next() {
     drop(early);
     server.says("restarted after SIGKILL");
     server.stop().in_order();
+}
+
+#[test]
+fn callers_between_two_messages_notice_nothing() {
+    let mut server = survivor(&["--framing", "line", "--max-connections-per-ip", "60"]);
+    let mut callers: Vec<Caller> = (0..50).map(|_| server.call()).collect();
+    for caller in &mut callers {
+        caller.says("hello\n");
+        caller.hears("HELLO\n");
+    }
+    for _ in 0..5 {
+        kill(worker_of(server.id()));
+        server.says("took over 50 connections");
+        server.says("restarted after SIGKILL");
+        for caller in &mut callers {
+            caller.says("again\n");
+            caller.hears("AGAIN\n");
+        }
+    }
+    // They count as before: ten more may call from here, and no eleventh.
+    let more: Vec<Caller> = (0..10).map(|_| server.call()).collect();
+    server.call().hears_out("busy\n");
+    drop((callers, more));
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().code, 0);
+}
+
+#[test]
+fn a_caller_within_a_message_is_closed_and_nobody_else() {
+    let mut server = survivor(&["--framing", "line"]);
+    let (mut resting, mut busy) = (server.call(), server.call());
+    for caller in [&mut resting, &mut busy] {
+        caller.says("hello\n");
+        caller.hears("HELLO\n");
+    }
+    busy.says("hel");
+    // What it said is read by the time that others who said something later are answered.
+    resting.says("again\n");
+    resting.hears("AGAIN\n");
+    kill(worker_of(server.id()));
+    server.says("took over 1 connection, 1 lost");
+    busy.hears_out("");
+    resting.says("again\n");
+    resting.hears("AGAIN\n");
 }
 
 #[test]

@@ -189,6 +189,8 @@ impl Counts {
                 self.enter(ServerState::Serving);
             }
             Event::Connected { .. } => add(&self.opened, 1),
+            // Those that are lost are closed as well.
+            Event::Resumed { resumed, lost } => add(&self.opened, (resumed + lost) as u64),
             Event::Closed { reason, messages, bytes_in, bytes_out, lasted, .. } => {
                 add_at(&self.closed, *reason as usize);
                 self.traffic.close(*messages, *bytes_in, *bytes_out);

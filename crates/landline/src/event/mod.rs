@@ -88,6 +88,13 @@ pub enum Event {
         /// What `net.core.somaxconn` allows.
         allowed: u32,
     },
+    /// This process took the place of one that died, and went on with its connections.
+    Resumed {
+        /// How many of them go on.
+        resumed: usize,
+        /// How many could not, because they were in the middle of something. Each is [closed](Self::Closed).
+        lost: usize,
+    },
     /// A caller was let in.
     Connected {
         /// The connection's number, from 1.
@@ -197,7 +204,7 @@ pub enum PeerAddr {
 
 impl Event {
     /// The name of every kind of event, in the order the docs list them.
-    pub const NAMES: [&str; 14] = [
+    pub const NAMES: [&str; 15] = [
         "listening",
         "listener_closed",
         "reloaded",
@@ -205,6 +212,7 @@ impl Event {
         "started",
         "worker_restarted",
         "backlog_lowered",
+        "resumed",
         "connected",
         "closed",
         "refused",
@@ -224,6 +232,7 @@ impl Event {
             Event::Started { .. } => "started",
             Event::WorkerRestarted { .. } => "worker_restarted",
             Event::BacklogLowered { .. } => "backlog_lowered",
+            Event::Resumed { .. } => "resumed",
             Event::Connected { .. } => "connected",
             Event::Closed { .. } => "closed",
             Event::Refused { .. } => "refused",
@@ -325,7 +334,8 @@ mod tests {
                 Event::WorkerRestarted { signal: Some(9), gap: Duration::ZERO, restarts: 1 }
             }
             Event::WorkerRestarted { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
-            Event::BacklogLowered { .. } => Event::Connected { id: 1, peer, open: 1 },
+            Event::BacklogLowered { .. } => Event::Resumed { resumed: 1, lost: 0 },
+            Event::Resumed { .. } => Event::Connected { id: 1, peer, open: 1 },
             Event::Connected { .. } => Event::Closed {
                 id: 1,
                 peer,

@@ -39,6 +39,10 @@ impl Event {
             Event::BacklogLowered { asked, allowed } => format!(
                 "the kernel lets {allowed} callers wait to be accepted, not {asked}; net.core.somaxconn raises that"
             ),
+            Event::Resumed { resumed, lost } => {
+                let lost = if *lost > 0 { format!(", {lost} lost") } else { String::new() };
+                format!("took over {}{lost}", count(*resumed as u64, "connection"))
+            }
             Event::Connected { id, peer, open } => match peer {
                 PeerAddr::Ip(_) | PeerAddr::Local { .. } => format!("#{id} {peer} connected ({open} open)"),
                 PeerAddr::Unnamed => format!("#{id} connected ({open} open)"),

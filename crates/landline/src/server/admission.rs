@@ -11,6 +11,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::access::Access;
 use super::config::Config;
 use super::table::{Admitted, Table};
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+use crate::event::PeerAddr;
 use crate::event::Refusal;
 
 /// Somebody who wants in.
@@ -77,6 +79,15 @@ impl Admission {
     /// Completes when a place may have become free. Cancel-safe.
     pub(crate) fn room(&self) -> impl Future<Output = ()> {
         self.table.room()
+    }
+
+    /// Counts a connection that was let in before this began.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn recount(&self, peer: PeerAddr) -> Option<Box<IpPlace>> {
+        match (&self.per_ip, peer) {
+            (Some(per_ip), PeerAddr::Ip(address)) => per_ip.take(address.ip()).map(Box::new),
+            _ => None,
+        }
     }
 
     /// Decides. The cheapest questions come first, and nothing stays counted for a caller who is refused.

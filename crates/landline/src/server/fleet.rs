@@ -75,6 +75,8 @@ impl Fleet {
             let outcome = fleet.ends.try_recv().unwrap_or(Ok(()));
             return Err(cannot_start(outcome.err().unwrap_or_else(|| io::Error::other("a thread ended"))));
         }
+        #[cfg(all(target_os = "linux", feature = "takeover"))]
+        super::recover::tell(share);
         Ok(fleet)
     }
 

@@ -28,6 +28,13 @@ pub trait Handler: Send + Sync + 'static {
     /// [`HandlerFailed`](crate::CloseReason::HandlerFailed) and is reported in the event. The future is
     /// dropped where it stands when a time limit is passed or a drain is over.
     fn handle(&self, conn: Connection) -> impl Future<Output = Outcome>;
+
+    /// Whether it can go on with connections that another process began. Only [`framed`](crate::framed)
+    /// services can.
+    #[doc(hidden)]
+    fn resumes(&self) -> bool {
+        false
+    }
 }
 
 impl<F> Handler for F
@@ -45,11 +52,16 @@ pub struct AnyHandler(Arc<dyn Erased>);
 
 trait Erased: Send + Sync {
     fn handle(&self, conn: Connection) -> Pin<Box<dyn Future<Output = Outcome> + '_>>;
+    fn resumes(&self) -> bool;
 }
 
 impl<H: Handler> Erased for H {
     fn handle(&self, conn: Connection) -> Pin<Box<dyn Future<Output = Outcome> + '_>> {
         Box::pin(Handler::handle(self, conn))
+    }
+
+    fn resumes(&self) -> bool {
+        Handler::resumes(self)
     }
 }
 
@@ -63,6 +75,10 @@ impl AnyHandler {
 impl Handler for AnyHandler {
     fn handle(&self, conn: Connection) -> impl Future<Output = Outcome> {
         self.0.handle(conn)
+    }
+
+    fn resumes(&self) -> bool {
+        self.0.resumes()
     }
 }
 

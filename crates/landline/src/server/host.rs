@@ -1,5 +1,7 @@
 //! One thread's connections: those it takes, those it sends on, those it sees off.
 
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +17,8 @@ use super::drive::read_away;
 use super::link::Link;
 use super::listener::Listener;
 use super::local::Local;
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+use super::plan::Plan;
 use super::stream::Stream;
 use crate::event::{Event, Refusal};
 use crate::sys::socket;
@@ -116,6 +120,25 @@ impl Host {
             link.order(reason);
         }
         Arc::clone(&listener.server).serve(link);
+    }
+
+    /// Goes on serving a connection that is in the table.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn resume(
+        self: &Rc<Self>,
+        socket: OwnedFd,
+        listener: &Listener,
+        plan: &Plan,
+    ) -> io::Result<()> {
+        let (index, thread) = (descriptor(&socket), self.local.thread);
+        let stream = Stream::socket(socket)?;
+        let seat = self.local.table.readmit().resume(index, thread);
+        let address = plan.admission.recount(seat.slot().peer());
+        let guest = Guest::new(self, self.crew.place(thread));
+        let policy = Arc::clone(&listener.policy);
+        let link = Link::resume(Rc::clone(&self.local), stream, seat, address, policy, Some(guest));
+        Arc::clone(&listener.server).serve(link);
+        Ok(())
     }
 
     /// Tells a caller that it is not let in, and sees to it that it can read so.

@@ -62,8 +62,21 @@ impl Link {
         policy: Arc<Policy>,
         guest: Option<Guest>,
     ) -> Rc<Self> {
+        let (id, peer) = (seat.slot().id(), seat.slot().peer());
+        local.emit(&Event::Connected { id, peer, open: local.table.open() });
+        Self::resume(local, stream, seat, address, policy, guest)
+    }
+
+    /// Goes on with the life of a connection that is in the table.
+    pub(crate) fn resume(
+        local: Rc<Local>,
+        stream: Stream,
+        seat: Seat,
+        address: Option<Box<IpPlace>>,
+        policy: Arc<Policy>,
+        guest: Option<Guest>,
+    ) -> Rc<Self> {
         let peer = Peer::new(seat, policy);
-        local.emit(&Event::Connected { id: peer.id(), peer: peer.name(), open: local.table.open() });
         Rc::new_cyclic(|link: &Weak<Link>| Self {
             key: Cell::new(local.remember(link)),
             peer,
@@ -96,6 +109,12 @@ impl Link {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.stream.local_addr()
+    }
+
+    /// Whether another process began it.
+    pub(crate) fn is_resumed(&self) -> bool {
+        // The framing is said when a conversation begins.
+        self.slot().framing() != 0
     }
 
     /// Moves to a phase; being in it already changes nothing.

@@ -26,11 +26,20 @@ pub(crate) struct Listener {
 pub(crate) trait Serve: Send + Sync {
     /// Serves one connection on this thread, from now on.
     fn serve(self: Arc<Self>, link: Rc<Link>);
+
+    /// Whether it can go on with connections that another process began.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    fn resumes(&self) -> bool;
 }
 
 impl<H: Handler> Serve for H {
     fn serve(self: Arc<Self>, link: Rc<Link>) {
         tokio::task::spawn_local(drive(self, link));
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    fn resumes(&self) -> bool {
+        Handler::resumes(self)
     }
 }
 

@@ -18,6 +18,8 @@ use super::limits::{self, Due};
 use super::link::Link;
 use super::plan::Plan;
 use super::reclaim::Idlest;
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+use super::recover::Recovered;
 use super::sampler::Sampler;
 use super::seldom::OnceASecond;
 use super::table::{Entry, Table};
@@ -26,6 +28,7 @@ use crate::close::CloseReason;
 use crate::error::describe;
 use crate::event::{Event, Subscriber};
 use crate::service::Batches;
+use crate::sys::clock;
 
 /// What every connection of a server, on whichever thread, has in common.
 #[derive(Clone)]
@@ -33,6 +36,8 @@ pub(crate) struct Share {
     pub(crate) table: Arc<Table>,
     pub(crate) events: Arc<dyn Subscriber>,
     pub(crate) clock: Clock,
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) recovered: Arc<Recovered>,
     exhaustion: Arc<OnceASecond>,
     /// For each thread, since when its idlest connection has been idle; [`NOBODY`] if none could make room.
     idlest: Arc<[AtomicU64]>,
@@ -41,21 +46,33 @@ pub(crate) struct Share {
 /// How many connections are told to end before others get their turn.
 const FAREWELLS: usize = 32;
 
-/// The server's clock: milliseconds since it began.
+/// The server's clock: time since it began, in whichever process that was.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
-    epoch: Instant,
+    /// When this process began to look at it, and what it said then.
+    looked: Instant,
+    said: Duration,
 }
 
 impl Clock {
-    /// Read now: for what happens rarely.
+    fn new(table: &Table) -> Self {
+        let now = clock::microseconds();
+        let said = Duration::from_micros(now.saturating_sub(table.epoch(now)));
+        Self { looked: Instant::now(), said }
+    }
+
+    fn elapsed(self) -> Duration {
+        self.said + self.looked.elapsed()
+    }
+
+    /// Read now, in milliseconds: for what happens rarely.
     pub(crate) fn now(self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+        u64::try_from(self.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// Read now, in microseconds.
     pub(crate) fn precise(self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+        u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 
@@ -65,8 +82,16 @@ const NOBODY: u64 = u64::MAX;
 impl Share {
     pub(crate) fn new(threads: usize, table: Arc<Table>, events: Arc<dyn Subscriber>) -> Self {
         let idlest = (0..threads).map(|_| AtomicU64::new(NOBODY)).collect();
-        let clock = Clock { epoch: Instant::now() };
-        Self { table, events, clock, exhaustion: Arc::default(), idlest }
+        let clock = Clock::new(&table);
+        Self {
+            table,
+            events,
+            clock,
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
+            recovered: Arc::default(),
+            exhaustion: Arc::default(),
+            idlest,
+        }
     }
 }
 

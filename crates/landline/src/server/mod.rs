@@ -22,6 +22,8 @@ mod peer;
 mod plan;
 mod push;
 mod reclaim;
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+mod recover;
 mod reload;
 mod run;
 pub(crate) mod sampler;

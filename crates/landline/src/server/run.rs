@@ -95,7 +95,7 @@ impl Serving {
             let mut asked = monitor.reloads().filter(|_| reload.is_some());
             let mut reloader = Reloader { monitor: monitor.clone(), reload };
             // Before anybody hears that it serves: whoever kills it from then on is to find it has.
-            let mut fleet = self.launch(takeover::serving)?;
+            let mut fleet = self.launch(takeover::table, takeover::serving)?;
             takeover::tell(&*fleet.share().events);
             loop {
                 tokio::select! {
@@ -127,18 +127,25 @@ impl Serving {
     pub fn start(self) -> Result<Running, Error> {
         drop(self.monitor.reloads());
         let addresses = self.listeners.iter().map(|listener| listener.bound.address.clone()).collect();
-        Ok(Running { fleet: self.launch(|| {})?, addresses })
+        Ok(Running { fleet: self.launch(|_| None, || {})?, addresses })
     }
 
     /// `serving` is called when every thread serves, before that is said.
-    fn launch(self, serving: impl FnOnce()) -> Result<Fleet, Error> {
+    /// `shared` is a table that outlives the process, if there is to be one; `serving` is told once it serves.
+    fn launch(
+        self,
+        shared: impl FnOnce(usize) -> Option<Arc<Table>>,
+        serving: impl FnOnce(),
+    ) -> Result<Fleet, Error> {
         if let Some(misfit) = self.misfit {
             return Err(misfit);
         }
         let open_files = limits::raise_open_files().map_err(cannot_raise)?;
         let (max_connections, lowered) = max_connections(&self.config, self.listeners.len(), open_files)?;
-        let table = Table::new(open_files.min(TABLE_MAX))
-            .map_err(|error| Error::io(Kind::Serve, "cannot make the connection table", error))?;
+        let capacity = open_files.min(TABLE_MAX);
+        let table = shared(capacity).map_or_else(|| Table::new(capacity), Ok);
+        let table =
+            table.map_err(|error| Error::io(Kind::Serve, "cannot make the connection table", error))?;
         let watch = Watch::new(self.subscriber.unwrap_or_else(|| Box::new(())));
         let plan = Plan::new(&table, self.config, self.listeners, max_connections, None)?;
         plan.listeners.iter().for_each(|listener| tell_of_backlog(listener, &*watch));

@@ -53,8 +53,7 @@ impl Stream {
 
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         let socket = self.as_socket().ok_or(io::ErrorKind::Unsupported)?;
-        let address = SocketAddr::try_from(rustix::net::getsockname(socket)?);
-        address.map(socket::canonical).map_err(|_| io::ErrorKind::Unsupported.into())
+        socket::local_addr(&socket)
     }
 
     /// Waits until there may be something to read.

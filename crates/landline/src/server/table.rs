@@ -17,6 +17,7 @@ use tokio::sync::Notify;
 use super::limits::View;
 use crate::event::PeerAddr;
 use crate::sys::region::Region;
+use crate::sys::socket;
 
 /// What a connection is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,37 +70,81 @@ pub(crate) struct Slot {
     /// What the peer's fields say: 0 nothing, 1 an address, 2 a process and its user.
     peer_kind: AtomicU8,
     _cold: [u8; 5],
+    /// The kernel's name for the socket, which no other ever has: a descriptor can be another's by the time
+    /// that somebody looks. 0 while nobody asked.
+    cookie: AtomicU64,
 }
 
 const _: () = assert!(size_of::<Slot>() == 128, "a slot is two cache lines");
 
-/// The table of all connections of a server.
+/// What a table knows beside its connections.
 #[derive(Debug)]
-pub(crate) struct Table {
-    slots: Region<Slot>,
-    /// How many connections are admitted. This, not a count of slots, is what the limit is held against: a
-    /// connection counts from the moment it is let in.
-    open: AtomicUsize,
+#[repr(C, align(128))]
+pub(crate) struct Head {
     last_id: AtomicU64,
     /// The highest descriptor that ever had a connection: a table can have far more slots than are ever
     /// used.
     highest: AtomicUsize,
+    /// When the server's clock began, in microseconds of the machine's; 0 before it did.
+    epoch: AtomicU64,
+}
+
+impl Head {
+    /// How many slots were ever used, from the first on.
+    pub(crate) fn used(&self) -> usize {
+        self.highest.load(Relaxed).saturating_add(1)
+    }
+}
+
+/// The table of all connections of a server.
+#[derive(Debug)]
+pub(crate) struct Table {
+    head: Region<Head>,
+    slots: Region<Slot>,
+    /// Whether it lies in memory that outlives the process.
+    is_shared: bool,
+    /// How many connections are admitted. This, not a count of slots, is what the limit is held against: a
+    /// connection counts from the moment it is let in.
+    open: AtomicUsize,
     /// Whether somebody waits for a place, and how to tell them.
     wanted: AtomicBool,
     freed: Notify,
 }
 
 impl Table {
-    /// A table for descriptors below `capacity`.
+    /// A table for descriptors below `capacity`, in memory of its own.
     pub(crate) fn new(capacity: usize) -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self {
-            slots: Region::new(capacity)?,
+        Ok(Self::over(Region::new(1)?, Region::new(capacity)?, false))
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// A table in memory that outlives the process. It begins with the connections that are in it.
+    pub(crate) fn within(head: &'static [Head], slots: &'static [Slot]) -> Arc<Self> {
+        Self::over(Region::shared(head), Region::shared(slots), true)
+    }
+
+    fn over(head: Region<Head>, slots: Region<Slot>, is_shared: bool) -> Arc<Self> {
+        Arc::new(Self {
+            head,
+            slots,
+            is_shared,
             open: AtomicUsize::new(0),
-            last_id: AtomicU64::new(0),
-            highest: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
             freed: Notify::new(),
-        }))
+        })
+    }
+
+    /// When the server's clock began, in microseconds of the machine's, of which it is `now`.
+    pub(crate) fn epoch(&self, now: u64) -> u64 {
+        let began = self.head[0].epoch.compare_exchange(0, now, SeqCst, SeqCst);
+        began.map_or_else(|earlier| earlier, |_| now)
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// Counts a connection that is in the table already, whatever the limit.
+    pub(crate) fn readmit(self: &Arc<Self>) -> Admitted {
+        self.open.fetch_add(1, SeqCst);
+        Admitted { table: Arc::clone(self), counts: true }
     }
 
     pub(crate) fn open(&self) -> usize {
@@ -142,7 +187,7 @@ impl Table {
 
     /// Every connection there is, in the order of their descriptors.
     pub(crate) fn live_with_descriptors(&self) -> impl Iterator<Item = (usize, &Slot)> {
-        let used = self.highest.load(Relaxed) + 1;
+        let used = self.head[0].used().min(self.slots.len());
         self.slots[..used].iter().enumerate().filter(|(_, slot)| slot.phase() != Phase::Free)
     }
 }
@@ -156,10 +201,23 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
-    pub(crate) fn seat(mut self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
-        let id = self.table.last_id.fetch_add(1, Relaxed) + 1;
-        self.table.highest.fetch_max(descriptor, Relaxed);
-        self.table.slots[descriptor].begin(id, peer, entry);
+    pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
+        let id = self.table.head[0].last_id.fetch_add(1, Relaxed) + 1;
+        self.table.head[0].highest.fetch_max(descriptor, Relaxed);
+        let cookie = if self.table.is_shared { socket::cookie_of(descriptor) } else { 0 };
+        self.table.slots[descriptor].begin(id, peer, entry, cookie);
+        self.sit(descriptor)
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// Takes the slot of a descriptor as it is.
+    pub(crate) fn resume(self, descriptor: usize, thread: usize) -> Seat {
+        let seat = self.sit(descriptor);
+        seat.slot().thread.store(u16::try_from(thread).unwrap_or(u16::MAX), Relaxed);
+        seat
+    }
+
+    fn sit(mut self, descriptor: usize) -> Seat {
         Seat {
             table: Arc::clone(&self.table),
             descriptor: u32::try_from(descriptor).unwrap_or(u32::MAX),
@@ -203,7 +261,7 @@ impl Seat {
 impl Seat {
     /// Clears the slot; the connection counts as open no more.
     pub(crate) fn vacate(&mut self) {
-        self.slot().set_phase(Phase::Free, 0);
+        self.slot().clear();
         self.table.give_up(&mut self.counts);
     }
 }
@@ -215,7 +273,8 @@ impl Drop for Seat {
 }
 
 impl Slot {
-    fn begin(&self, id: u64, peer: PeerAddr, entry: Entry) {
+    fn begin(&self, id: u64, peer: PeerAddr, entry: Entry, cookie: u64) {
+        self.cookie.store(cookie, Relaxed);
         for counter in [&self.bytes_in, &self.bytes_out, &self.answered, &self.messages] {
             counter.store(0, Relaxed);
         }
@@ -272,6 +331,27 @@ impl Slot {
         }
     }
 
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn cookie(&self) -> u64 {
+        self.cookie.load(Relaxed)
+    }
+
+    /// The framing's number, 0 for a handler of the first level.
+    pub(crate) fn framing(&self) -> u8 {
+        self.framing.load(Relaxed)
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// Up to which offset of the input every message is answered.
+    pub(crate) fn answered_to(&self) -> u64 {
+        self.answered.load(Relaxed)
+    }
+
+    /// Belongs to no connection any more.
+    pub(crate) fn clear(&self) {
+        self.set_phase(Phase::Free, 0);
+    }
+
     /// When it was accepted: microseconds of the server's clock.
     pub(crate) fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
@@ -291,11 +371,6 @@ impl Slot {
     pub(crate) fn set_phase(&self, phase: Phase, now: u64) {
         self.since.store(now, Relaxed);
         self.phase.store(phase as u8, Relaxed);
-    }
-
-    /// The framing's number, 0 for a handler of the first level.
-    pub(crate) fn framing(&self) -> u8 {
-        self.framing.load(Relaxed)
     }
 
     pub(crate) fn set_framing(&self, framing: u8) {

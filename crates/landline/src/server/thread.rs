@@ -53,6 +53,8 @@ impl Thread {
         let mut doors = Doors::new(Host::new(Rc::clone(&local), Arc::clone(&crew)));
         if let Some(plan) = stage.borrow_and_update().plan() {
             doors.open(plan, false)?;
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
+            super::recover::recover(&doors.host, plan);
         }
         let sweeper = Rc::clone(&local);
         let sweeping = tokio::task::spawn_local(async move { sweeper.sweep().await });

@@ -23,6 +23,10 @@ impl Service for Upper {
         Ok(())
     }
 
+    fn resume(&self, _: &Peer) -> Option<()> {
+        Some(())
+    }
+
     fn answer(&self, (): &mut (), message: &[u8], reply: &mut Reply) -> impl Future<Output = Outcome> {
         reply.send_with(message.len(), |answer| upper(message, answer));
         ready(Ok(()))
@@ -34,6 +38,10 @@ impl Service for Echo {
 
     fn open(&self, _: &Peer, _: &mut Reply) -> Outcome {
         Ok(())
+    }
+
+    fn resume(&self, _: &Peer) -> Option<()> {
+        Some(())
     }
 
     fn answer(&self, (): &mut (), message: &[u8], reply: &mut Reply) -> impl Future<Output = Outcome> {

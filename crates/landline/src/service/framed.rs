@@ -56,16 +56,29 @@ impl<S: Service> Handler for Framed<S> {
             talk.begin_batch();
         }
     }
+
+    fn resumes(&self) -> bool {
+        true
+    }
 }
 
 impl<S: Service> Framed<S> {
     /// Begins a conversation; if it is refused, what is to be said first remains.
     fn open(&self, conn: Connection) -> Result<Conversation<S::Session>, Box<Batch>> {
         let link = conn.into_link();
+        let is_resumed = link.is_resumed();
         link.peer.set_framing(self.framing);
         let decoder = Decoder::new(self.framing, link.policy().max_message);
         let mut batch = link.local().batches.lend(&link);
-        match self.service.open(&link.peer, &mut batch.reply) {
+        let opened = if is_resumed {
+            self.service.resume(&link.peer).ok_or_else(|| {
+                link.settle(CloseReason::WorkerDied);
+                "the service can't know what it knew of this connection".into()
+            })
+        } else {
+            self.service.open(&link.peer, &mut batch.reply)
+        };
+        match opened {
             Ok(session) => {
                 batch.reply.complete();
                 Ok(Conversation { link, session, decoder, batch: Some(batch) })
@@ -204,7 +217,11 @@ impl<T> Conversation<T> {
                 reply.set_ending(ending);
                 return Some(Message { text, session: &mut self.session, reply });
             }
-            Ok(None) => self.link.slot().consumed(batch.drop_answered()),
+            Ok(None) => {
+                // In this order: whoever finds that all is answered finds how much has to be sent for it.
+                self.link.slot().set_unsent(batch.reply.unsent());
+                self.link.slot().consumed(batch.drop_answered());
+            }
             Err(error) => {
                 self.link.settle(match error {
                     FrameError::TooLong { .. } => CloseReason::MessageTooLong,

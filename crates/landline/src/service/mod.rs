@@ -31,6 +31,14 @@ pub trait Service: Send + Sync + 'static {
     /// put into `reply` is sent.
     fn open(&self, peer: &Peer, reply: &mut Reply) -> Outcome<Self::Session>;
 
+    /// Goes on with a connection that another process began, which was between two messages then: the session
+    /// that it would have now. None, unless a service says otherwise, if that can't be known: then the
+    /// connection ends. Services without sessions go on.
+    fn resume(&self, peer: &Peer) -> Option<Self::Session> {
+        let _ = peer;
+        None
+    }
+
     /// Answers one message with any number of replies. The message is without its delimiters and is not
     /// changed by anybody.
     ///
@@ -101,6 +109,10 @@ where
 
     fn open(&self, _: &Peer, _: &mut Reply) -> Outcome {
         Ok(())
+    }
+
+    fn resume(&self, _: &Peer) -> Option<()> {
+        Some(())
     }
 
     fn answer(&self, (): &mut (), message: &[u8], reply: &mut Reply) -> impl Future<Output = Outcome> {

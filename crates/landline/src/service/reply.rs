@@ -125,6 +125,11 @@ impl Reply {
         self.closing = true;
     }
 
+    /// How many bytes wait to be sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.gathered() - self.sent
+    }
+
     /// Whether nothing waits to be sent.
     pub(super) fn is_sent(&self) -> bool {
         self.out.as_ref().is_none_or(|out| out.is_empty())
@@ -279,14 +284,16 @@ impl Reply {
         };
         while self.sent < out.len() {
             match self.link().poll_write(cx, &out[self.sent..])? {
-                Poll::Ready(count) => self.sent += count,
+                Poll::Ready(count) => {
+                    self.sent += count;
+                    self.link().slot().set_unsent(out.len() - self.sent);
+                }
                 Poll::Pending => {
                     self.link().slot().set_unsent(out.len() - self.sent);
                     return Poll::Pending;
                 }
             }
         }
-        self.link().slot().set_unsent(0);
         self.sent = 0;
         // Small ones are kept for the next replies of whoever is busy next.
         match &mut self.out {

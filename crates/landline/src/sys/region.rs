@@ -1,6 +1,5 @@
-//! Zeroed memory for plain records, handed out in one piece.
-//!
-//! It is private to the process; nothing that uses it would notice if it were shared.
+//! Zeroed memory for plain records, handed out in one piece: private to the process, or a part of memory that
+//! outlives it. Nothing that uses it notices which.
 
 #![allow(unsafe_code, reason = "mapping memory, and promising that zeroed records are valid")]
 
@@ -19,6 +18,9 @@ pub(crate) unsafe trait Plain: Sync {}
 // SAFETY: a slot is made of atomic integers only.
 unsafe impl Plain for crate::server::table::Slot {}
 
+// SAFETY: as with a slot.
+unsafe impl Plain for crate::server::table::Head {}
+
 /// Untouched pages count for nothing, not even against what is promised.
 #[cfg(target_os = "linux")]
 const FLAGS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);
@@ -30,6 +32,8 @@ const FLAGS: MapFlags = MapFlags::PRIVATE;
 pub(crate) struct Region<T: Plain> {
     start: NonNull<T>,
     count: usize,
+    /// Whether it is a mapping of its own.
+    is_own: bool,
 }
 
 // SAFETY: the records are `Sync`, and a region gives out shared references only.
@@ -47,7 +51,13 @@ impl<T: Plain> Region<T> {
         let start = unsafe { mmap_anonymous(ptr::null_mut(), bytes, protection, FLAGS)? };
         // A page is aligned for any record, and a mapping without MAP_FIXED is never at address 0.
         let start = NonNull::new(start.cast()).ok_or(io::ErrorKind::OutOfMemory)?;
-        Ok(Self { start, count })
+        Ok(Self { start, count, is_own: true })
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// Records that are there for as long as the process is.
+    pub(crate) fn shared(records: &'static [T]) -> Self {
+        Self { start: NonNull::from(records).cast(), count: records.len(), is_own: false }
     }
 }
 
@@ -55,14 +65,17 @@ impl<T: Plain> Deref for Region<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: the mapping holds `count` zeroed records, which is a valid value for each, and lives as
-        // long as self.
+        // SAFETY: the mapping holds `count` records that were zero, which is a valid value for each, and
+        // whose atomics may hold anything since; it lives as long as self.
         unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 }
 
 impl<T: Plain> Drop for Region<T> {
     fn drop(&mut self) {
+        if !self.is_own {
+            return;
+        }
         // SAFETY: exactly what was mapped; no reference outlives self. It can't fail for a mapping that
         // exists.
         let _ = unsafe { munmap(self.start.as_ptr().cast(), self.count * size_of::<T>()) };

@@ -131,6 +131,12 @@ pub(crate) fn send_vectored(socket: &OwnedFd, pieces: &[IoSlice<'_>]) -> rustix:
     rustix::net::sendmsg(socket, pieces, &mut control, SendFlags::NOSIGNAL)
 }
 
+/// The address of our end, if it has one.
+pub(crate) fn local_addr(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    let address = SocketAddr::try_from(rustix::net::getsockname(socket)?);
+    address.map(canonical).map_err(|_| io::ErrorKind::Unsupported.into())
+}
+
 /// Ends our side of a connection; the peer may have ended all of it.
 pub(crate) fn end(socket: &OwnedFd) -> io::Result<()> {
     match rustix::net::shutdown(socket, Shutdown::Write) {
@@ -245,6 +251,32 @@ pub(crate) fn backlog(_: &impl AsFd) -> Option<Backlog> {
     None
 }
 
+/// The kernel's name for the socket that has this descriptor now, which no other socket ever has; 0 if it is
+/// no socket.
+#[cfg(target_os = "linux")]
+pub(crate) fn cookie_of(descriptor: usize) -> u64 {
+    let descriptor = i32::try_from(descriptor).unwrap_or(-1);
+    option(descriptor, libc::SOL_SOCKET, libc::SO_COOKIE).unwrap_or(0)
+}
+
+/// The kernel's name for a socket: there is none here.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn cookie_of(_: usize) -> u64 {
+    0
+}
+
+/// Takes over a connection that a process before this one left open, if its descriptor still is what it was.
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+pub(crate) fn adopt(descriptor: usize, cookie: u64) -> Option<OwnedFd> {
+    let number = RawFd::try_from(descriptor).ok()?;
+    if cookie == 0 || cookie_of(descriptor) != cookie {
+        return None;
+    }
+    // SAFETY: this number stands for the socket that the table says, and whoever has taken its slot is the
+    // only one to know; the process that had it is gone.
+    Some(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// Plain data that the kernel tells of a socket, for which every pattern of bits is a value.
 #[cfg(target_os = "linux")]
 trait Plain: Copy {}
@@ -252,6 +284,8 @@ trait Plain: Copy {}
 impl Plain for libc::tcp_info {}
 #[cfg(target_os = "linux")]
 impl Plain for libc::ucred {}
+#[cfg(target_os = "linux")]
+impl Plain for u64 {}
 
 /// Asks for an option; none if the descriptor is no socket, or not one that has it.
 #[cfg(target_os = "linux")]

@@ -8,7 +8,10 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
+use crate::server::TABLE_MAX;
+use crate::server::table::{Head, Phase, Slot};
 use crate::sys::shared::Shared;
+use crate::sys::socket;
 
 const PAGE: usize = 4096;
 /// The control words: one page.
@@ -29,6 +32,7 @@ pub(crate) const REST: usize = 4 << 20;
 pub(crate) const REST_LEN: usize = 1 << if usize::BITS < 64 { 28 } else { 36 };
 
 const _: () = assert!(size_of::<Control>() <= PAGE);
+const _: () = assert!(size_of::<Head>() + TABLE_MAX * size_of::<Slot>() <= REST_LEN);
 const _: () = assert!(size_of::<Record>() == 512);
 const _: () = assert!(REMEMBERED.is_multiple_of(PAGE) && REMEMBERED + PAGE + 2 * REMEMBERED_MAX <= REST);
 
@@ -51,6 +55,21 @@ impl Memory {
 
     pub(crate) fn listeners(&self) -> &[Record] {
         self.0.records(LISTENERS, LISTENERS_MAX)
+    }
+
+    /// The connection table, for descriptors below `capacity`.
+    pub(crate) fn table(&self, capacity: usize) -> (&[Head], &[Slot]) {
+        let capacity = capacity.clamp(1, TABLE_MAX);
+        (self.0.records(REST, 1), self.0.records(REST + size_of::<Head>(), capacity))
+    }
+
+    /// The connections in the table: their descriptors, if those still are what they were.
+    pub(crate) fn live_connections(&self) -> impl Iterator<Item = RawFd> {
+        let used = self.table(1).0[0].used();
+        let slots = self.table(used).1.iter().enumerate();
+        let live = slots.filter(|(_, slot)| slot.phase() != Phase::Free && slot.cookie() != 0);
+        let live = live.filter(|(number, slot)| socket::cookie_of(*number) == slot.cookie());
+        live.filter_map(|(number, _)| RawFd::try_from(number).ok())
     }
 
     fn remembered(&self) -> &Remembered {

@@ -3,8 +3,10 @@
 //! [`keep`] makes the calling process the *keeper*. It does nothing but watch a child process, the *worker*,
 //! which serves. The two share one descriptor table, so that whatever listens stays open when the worker is
 //! killed; another one takes its place within milliseconds and finds the listeners under their numbers.
-//! Whoever calls in between waits for it, and is not refused. Connections of the worker that was killed are
-//! closed.
+//! Whoever calls in between waits for it, and is not refused. Connections of [`framed`](crate::framed) services
+//! that are between two messages go on, if the service [can](crate::Service::resume); the others of the worker
+//! that was killed are closed. What a worker [starts](crate::Serving::start) beside the server that it
+//! [runs](crate::Serving::run) is its own, and ends with it.
 //!
 //! ```no_run
 //! use std::process::ExitCode;
@@ -45,7 +47,7 @@ mod worker;
 pub use keeper::{Ended, keep};
 pub(crate) use listeners::{OnRecord, on_record, publish};
 pub use memory::REMEMBERED_MAX;
-pub(crate) use worker::{Orders, ending, obey_signals_oneself, orders, serving, tell};
+pub(crate) use worker::{Orders, ending, obey_signals_oneself, orders, serving, table, tell};
 
 use worker::Worker;
 

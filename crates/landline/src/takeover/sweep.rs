@@ -9,7 +9,7 @@ use crate::sys::descriptors;
 /// Standard streams: whatever they are, they are the program's.
 const STANDARD: [RawFd; 3] = [0, 1, 2];
 
-/// The descriptors that another worker goes on with; connections are not among them.
+/// The descriptors that another worker goes on with.
 fn kept_open(kept: &Kept) -> HashSet<RawFd> {
     let own = [kept.memory.number(), kept.bell.as_raw_fd()];
     let from_the_start = kept.from_the_start.iter();
@@ -18,12 +18,9 @@ fn kept_open(kept: &Kept) -> HashSet<RawFd> {
         from_the_start.filter(|(number, identity)| descriptors::identity(*number) == Some(*identity));
     let listeners = kept.memory.listeners().iter().filter(|record| record.is_live());
     let listeners = listeners.filter_map(super::listeners::number_of);
-    STANDARD
-        .into_iter()
-        .chain(own)
-        .chain(from_the_start.map(|(number, _)| *number))
-        .chain(listeners)
-        .collect()
+    let from_the_start = from_the_start.map(|(number, _)| *number);
+    let connections = kept.memory.live_connections();
+    STANDARD.into_iter().chain(own).chain(from_the_start).chain(listeners).chain(connections).collect()
 }
 
 /// Closes everything else, before this process has opened anything of its own.

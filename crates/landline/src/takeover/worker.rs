@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
@@ -16,6 +17,7 @@ use super::memory::Control;
 use super::{listeners, sweep};
 use crate::event::{Event, Subscriber};
 use crate::server::Ask;
+use crate::server::table::Table;
 use crate::sys::signals::Set;
 use crate::sys::socket;
 
@@ -106,6 +108,12 @@ impl Orders {
 /// Has signals do to this thread what they would without a keeper.
 pub(crate) fn obey_signals_oneself() {
     Set::of([libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).unblock();
+}
+
+/// The table that outlives this worker, for descriptors below `capacity`.
+pub(crate) fn table(capacity: usize) -> Option<Arc<Table>> {
+    let (head, slots) = Worker::this()?.kept.memory.table(capacity);
+    Some(Table::within(head, slots))
 }
 
 /// Says that this worker serves: if it is killed from now on, another takes its place. What it has not taken

@@ -29,7 +29,7 @@ fn rows(table: &str) -> Vec<Vec<&str>> {
 }
 
 /// One event of each kind, as the docs show it.
-fn samples() -> [Event; 14] {
+fn samples() -> [Event; 15] {
     let address = ListenAddr::Ip("127.0.0.1:8081".parse().unwrap());
     let peer = PeerAddr::Ip("127.0.0.1:53122".parse().unwrap());
     [
@@ -40,6 +40,7 @@ fn samples() -> [Event; 14] {
         Event::Started { max_connections: MAX_CONNECTIONS, lowered: false, threads: 2 },
         Event::WorkerRestarted { signal: Some(9), gap: Duration::from_micros(3100), restarts: 4 },
         Event::BacklogLowered { asked: 4096, allowed: 128 },
+        Event::Resumed { resumed: 12, lost: 1 },
         Event::Connected { id: 1, peer, open: 1 },
         Event::Closed {
             id: 1,

@@ -91,7 +91,11 @@ impl Families {
                 State::ALL.into_iter().map(|state| (state.name(), as_u64(live.in_state(state)))),
             )?;
         }
-        out.counter("landline_connections_opened", "How many callers were let in.", opened)?;
+        out.counter(
+            "landline_connections_opened",
+            "How many callers were let in, or taken over from a process that died.",
+            opened,
+        )?;
         out.counters(
             "landline_connections_closed",
             "How many connections ended, by why they did.",
