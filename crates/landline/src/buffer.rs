@@ -9,6 +9,8 @@ use std::io;
 use std::ops::Deref;
 use std::rc::Rc;
 
+use crate::sys::arena::{Arena, Block, Handle};
+
 /// The smallest buffer there is, in bytes: what an unfinished line of a slow peer costs.
 const SMALLEST: usize = 512;
 /// The largest buffer that is kept for the next use, in bytes.
@@ -21,13 +23,21 @@ const KEPT_MAX: usize = 1 << 20;
 /// Where one thread's buffers come from. This is the one place that decides what memory they lie in.
 #[derive(Default)]
 pub(crate) struct Pool {
-    unused: [RefCell<Vec<Box<[u8]>>>; SIZES],
+    unused: [RefCell<Vec<Block>>; SIZES],
     kept: Cell<usize>,
+    /// Memory that outlives the process, if there is any.
+    arena: Option<&'static Arena>,
 }
 
 impl Pool {
-    pub(crate) fn new() -> Rc<Self> {
-        Rc::default()
+    pub(crate) fn new(arena: Option<&'static Arena>) -> Rc<Self> {
+        Rc::new(Self { arena, ..Self::default() })
+    }
+
+    /// What a process before this one left in this block, which had `len` bytes in it.
+    pub(crate) fn adopt(self: &Rc<Self>, handle: Handle, len: usize) -> Option<Buffer> {
+        let bytes = self.arena?.adopt(handle)?;
+        (len <= bytes.len()).then(|| Buffer { bytes, len, pool: Rc::clone(self) })
     }
 
     /// An empty buffer for at least `capacity` bytes.
@@ -37,23 +47,20 @@ impl Pool {
     }
 
     #[inline]
-    fn memory(&self, capacity: usize) -> Box<[u8]> {
-        let Some(size) = size_class(capacity) else {
-            // What is not kept has no size class to fit, and doubling would be felt.
-            return vec![0; capacity].into_boxed_slice();
-        };
-        let unused = self.unused[size].borrow_mut().pop();
-        match unused {
-            Some(bytes) => {
-                self.kept.set(self.kept.get() - bytes.len());
-                bytes
-            }
-            None => vec![0; SMALLEST << size].into_boxed_slice(),
+    fn memory(&self, capacity: usize) -> Block {
+        let size = size_class(capacity);
+        let unused = size.and_then(|size| self.unused[size].borrow_mut().pop());
+        if let Some(bytes) = unused {
+            self.kept.set(self.kept.get() - bytes.len());
+            return bytes;
         }
+        let lasting = self.arena.and_then(|arena| arena.take(capacity));
+        // What is not kept has no size class to fit, and doubling would be felt.
+        lasting.unwrap_or_else(|| Block::private(size.map_or(capacity, |size| SMALLEST << size)))
     }
 
     #[inline]
-    fn give_back(&self, bytes: Box<[u8]>) {
+    fn give_back(&self, bytes: Block) {
         let kept = self.kept.get() + bytes.len();
         if kept <= KEPT_MAX
             && let Some(size) = size_class(bytes.len())
@@ -71,7 +78,7 @@ fn size_class(bytes: usize) -> Option<usize> {
 
 /// Bytes that are filled from the front. Its memory goes back to the pool when it is dropped.
 pub(crate) struct Buffer {
-    bytes: Box<[u8]>,
+    bytes: Block,
     len: usize,
     pool: Rc<Pool>,
 }
@@ -79,6 +86,12 @@ pub(crate) struct Buffer {
 impl Buffer {
     pub(crate) fn capacity(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// By which another process can find its memory.
+    #[inline]
+    pub(crate) fn handle(&self) -> Handle {
+        self.bytes.handle()
     }
 
     /// The unfilled rest. What it holds is whatever its last user left there.
@@ -118,11 +131,21 @@ impl Buffer {
         &mut self.bytes[..self.len]
     }
 
-    /// Moves to smaller memory if little of this is used, so that waiting costs little.
-    pub(crate) fn shrink(&mut self) {
-        if self.len <= self.bytes.len() / 4 && self.bytes.len() > SMALLEST {
-            self.move_to(self.len);
-        }
+    /// The same bytes in smaller memory, if little of this is used: so that waiting costs little.
+    pub(crate) fn smaller(&self) -> Option<Buffer> {
+        (self.len <= self.bytes.len() / 4 && self.bytes.len() > SMALLEST).then(|| self.copy(self.len))
+    }
+
+    /// The same bytes in memory with room for `count` more, if there is less.
+    #[inline]
+    pub(crate) fn larger(&self, count: usize) -> Option<Buffer> {
+        (self.bytes.len() - self.len < count).then(|| self.copy(self.len.saturating_add(count)))
+    }
+
+    fn copy(&self, capacity: usize) -> Buffer {
+        let mut copy = self.pool.take(capacity);
+        copy.append(self);
+        copy
     }
 
     /// What is filled from `start` on, in a buffer of its own: this one is left as it was.
@@ -162,7 +185,7 @@ impl io::Write for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        self.pool.give_back(std::mem::take(&mut self.bytes));
+        self.pool.give_back(std::mem::replace(&mut self.bytes, Block::none()));
     }
 }
 
@@ -194,7 +217,7 @@ mod tests {
 
     #[test]
     fn memory_goes_back_to_the_pool_and_is_used_again() {
-        let pool = Pool::new();
+        let pool = Pool::new(None);
         let first = pool.take(1000);
         let address = first.as_ptr();
         assert_eq!(first.capacity(), 1024);
@@ -205,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_pool_keeps_no_more_than_its_bound() {
-        let pool = Pool::new();
+        let pool = Pool::new(None);
         let held: Vec<_> = (0..100).map(|_| pool.take(1 << 16)).collect();
         drop(held);
         assert!(pool.kept.get() <= KEPT_MAX);
@@ -216,16 +239,19 @@ mod tests {
 
     #[test]
     fn a_buffer_grows_and_shrinks_with_its_contents_kept() {
-        let pool = Pool::new();
+        let pool = Pool::new(None);
         let mut buffer = pool.take(1);
         let text: Vec<u8> = (0..=255).cycle().take(100_000).collect();
         for piece in text.chunks(777) {
             buffer.append(piece);
         }
         assert_eq!(&buffer[..], text);
+        assert!(buffer.larger(1).is_none() && buffer.smaller().is_none());
         buffer.truncate(600);
-        buffer.shrink();
-        assert_eq!((buffer.capacity(), &buffer[..]), (1024, &text[..600]));
+        let smaller = buffer.smaller().unwrap();
+        assert_eq!((smaller.capacity(), &smaller[..]), (1024, &text[..600]));
+        let larger = smaller.larger(425).unwrap();
+        assert_eq!((larger.capacity(), &larger[..]), (2048, &text[..600]));
         assert_eq!(&buffer.tail(500)[..], &text[500..600]);
     }
 }

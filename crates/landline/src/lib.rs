@@ -85,6 +85,8 @@ pub use server::{
     Excess, Handler, ListenAddr, MAX_CONNECTIONS, Monitor, Network, Peer, Policy, PushError, Running, Sender,
     Server, Serving, State, Totals, WaitForDrain,
 };
+#[cfg(feature = "takeover")]
+pub use service::lasting_session;
 pub use service::{Echo, Framed, Reply, Service, Upper, framed, service, session};
 
 /// What the README shows compiles.

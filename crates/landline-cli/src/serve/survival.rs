@@ -10,7 +10,7 @@ use crate::exit::{Exit, Failure};
 
 /// What is said at the start.
 pub(super) const PROMISE: &str = "if its process is killed, another takes its place: \
-     listeners stay open, and so do connections that are between two messages";
+     its listeners and connections stay open";
 
 /// Runs `work` in a process that is replaced when it is killed; returns the exit code.
 #[cfg(target_os = "linux")]

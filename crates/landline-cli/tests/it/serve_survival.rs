@@ -145,22 +145,22 @@ fn callers_between_two_messages_notice_nothing() {
 }
 
 #[test]
-fn a_caller_within_a_message_is_closed_and_nobody_else() {
+fn callers_within_a_message_or_a_reply_notice_nothing() {
     let mut server = survivor(&["--framing", "line"]);
-    let (mut resting, mut busy) = (server.call(), server.call());
-    for caller in [&mut resting, &mut busy] {
-        caller.says("hello\n");
-        caller.hears("HELLO\n");
-    }
-    busy.says("hel");
-    // What it said is read by the time that others who said something later are answered.
-    resting.says("again\n");
-    resting.hears("AGAIN\n");
+    let (mut busy, mut slow) = (server.call(), server.call());
+    let long = [b"long ".repeat(200_000), b"\n".to_vec()].concat();
+    slow.says(&long);
+    busy.says("one\nhel");
+    busy.hears("ONE\n");
     kill(worker_of(server.id()));
-    server.says("took over 1 connection, 1 lost");
-    busy.hears_out("");
-    resting.says("again\n");
-    resting.hears("AGAIN\n");
+    server.says("took over 2 connections");
+    busy.says("lo\n");
+    busy.hears("HELLO\n");
+    kill_worker(&mut server);
+    slow.hears(long.to_ascii_uppercase());
+    busy.says("again");
+    busy.half_closes();
+    busy.hears_out("AGAIN");
 }
 
 #[test]

@@ -92,7 +92,7 @@ pub enum Event {
     Resumed {
         /// How many of them go on.
         resumed: usize,
-        /// How many could not, because they were in the middle of something. Each is [closed](Self::Closed).
+        /// How many could not. Each is [closed](Self::Closed).
         lost: usize,
     },
     /// A caller was let in.

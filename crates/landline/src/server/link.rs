@@ -13,12 +13,14 @@ use tokio::io::ReadBuf;
 use tokio_util::sync::CancellationToken;
 
 use super::admission::IpPlace;
+use super::checkpoint::{Checkpoints, Left};
 use super::config::Policy;
 use super::host::Guest;
 use super::local::Local;
 use super::peer::Peer;
 use super::stream::{Readable, Stream};
 use super::table::{Phase, Seat, Slot};
+use crate::buffer::Buffer;
 use crate::close::CloseReason;
 use crate::event::Event;
 use crate::sys::socket;
@@ -44,6 +46,8 @@ pub(crate) struct Link {
     /// Who wants to know that it is to end at its next message boundary.
     ending: OnceCell<CancellationToken>,
     detail: Cell<Option<Box<str>>>,
+    /// Its session as bytes, where its checkpoint says: it goes when the slot is cleared.
+    saved: Cell<Option<Box<Buffer>>>,
     /// Where the thread remembers this.
     key: Cell<usize>,
     /// Its share of the connections from its address, if they are counted.
@@ -89,6 +93,7 @@ impl Link {
             ending: OnceCell::new(),
             reason: Cell::new(None),
             detail: Cell::default(),
+            saved: Cell::default(),
             peer_ended: Cell::new(false),
             write_waits: Cell::new(false),
             _guest: guest,
@@ -111,10 +116,28 @@ impl Link {
         self.stream.local_addr()
     }
 
-    /// Whether another process began it.
-    pub(crate) fn is_resumed(&self) -> bool {
-        // The framing is said when a conversation begins.
-        self.slot().framing() != 0
+    /// How far it is, if that is kept for other processes.
+    #[inline]
+    pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.peer.checkpoints()
+    }
+
+    /// Keeps what its checkpoint says of its session; what was kept before can be another's.
+    #[inline]
+    pub(crate) fn keep_saved(&self, session: Option<Buffer>) {
+        let Some(session) = session else { return };
+        match self.saved.take() {
+            Some(mut place) => {
+                *place = session;
+                self.saved.set(Some(place));
+            }
+            None => self.saved.set(Some(Box::new(session))),
+        }
+    }
+
+    /// What it had in hand, if another process began it.
+    pub(crate) fn take_left(&self) -> Option<Left> {
+        self.local.left.borrow_mut().remove(&self.peer.descriptor())
     }
 
     /// Moves to a phase; being in it already changes nothing.

@@ -1,6 +1,7 @@
 //! What the connections of one thread share, and nobody else sees.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::ops::Deref;
@@ -13,6 +14,7 @@ use slab::Slab;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::checkpoint::Left;
 use super::config::Policy;
 use super::limits::{self, Due};
 use super::link::Link;
@@ -23,7 +25,7 @@ use super::recover::Recovered;
 use super::sampler::Sampler;
 use super::seldom::OnceASecond;
 use super::table::{Entry, Table};
-use crate::buffer::Pool;
+use crate::buffer::{Buffer, Pool};
 use crate::close::CloseReason;
 use crate::error::describe;
 use crate::event::{Event, Subscriber};
@@ -42,6 +44,9 @@ pub(crate) struct Share {
     /// For each thread, since when its idlest connection has been idle; [`NOBODY`] if none could make room.
     idlest: Arc<[AtomicU64]>,
 }
+
+/// The longest session that is put down, in bytes.
+const SAVED_MAX: usize = 64 << 10;
 
 /// How many connections are told to end before others get their turn.
 const FAREWELLS: usize = 32;
@@ -105,6 +110,10 @@ pub(crate) struct Local {
     pub(crate) sampler: Sampler,
     pub(crate) pool: Rc<Pool>,
     pub(crate) batches: Batches,
+    /// What connections had in hand that another process began, by their descriptors, until they go on.
+    pub(crate) left: RefCell<HashMap<usize, Left>>,
+    /// Where sessions are put down, one at a time.
+    scratch: RefCell<Vec<u8>>,
     /// The server's clock, in milliseconds, as of the last sweep: no message reads a clock.
     now: Cell<u64>,
     links: RefCell<Slab<Weak<Link>>>,
@@ -130,13 +139,16 @@ impl Deref for Local {
 
 impl Local {
     pub(crate) fn new(thread: usize, share: Share) -> Rc<Self> {
+        let pool = Pool::new(share.table.arena());
         let local = Self {
             thread,
             shows_messages: share.events.wants_messages(),
             sampler: Sampler::new(share.events.wants_answer_times()),
             share,
-            pool: Pool::new(),
+            pool,
             batches: Batches::default(),
+            left: RefCell::default(),
+            scratch: RefCell::default(),
             now: Cell::new(0),
             links: RefCell::default(),
             draining: Cell::new(false),
@@ -149,6 +161,19 @@ impl Local {
         };
         local.look_at_clock();
         Rc::new(local)
+    }
+
+    /// What `save` puts down, in memory that outlives the process; none if that is nothing, or too much.
+    #[inline]
+    pub(crate) fn saved(&self, save: impl FnOnce(&mut Vec<u8>)) -> Option<Buffer> {
+        let mut bytes = self.scratch.borrow_mut();
+        bytes.clear();
+        save(&mut bytes);
+        (1..=SAVED_MAX).contains(&bytes.len()).then(|| {
+            let mut saved = self.pool.take(bytes.len());
+            saved.append(&bytes);
+            saved
+        })
     }
 
     /// The server's clock, in milliseconds; up to one sweep behind.

@@ -3,6 +3,7 @@
 mod accept;
 mod access;
 mod admission;
+pub(crate) mod checkpoint;
 mod config;
 mod connection;
 mod crew;

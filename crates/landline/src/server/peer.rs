@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::checkpoint::Checkpoints;
 use super::config::Policy;
 use super::push::{Outbox, Sender};
 use super::table::{Seat, Slot};
@@ -32,6 +33,17 @@ impl Peer {
 
     pub(crate) fn slot(&self) -> &Slot {
         self.seat.slot()
+    }
+
+    /// How far its connection is, if that is kept.
+    #[inline]
+    pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.seat.checkpoints()
+    }
+
+    /// The number of its connection's descriptor, which is also that of its slot.
+    pub(crate) fn descriptor(&self) -> usize {
+        self.seat.descriptor()
     }
 
     /// Clears the slot: of this peer nothing is known any more.

@@ -1,18 +1,22 @@
 //! A worker starts from the connection table: which of the connections that the worker before it had can go
-//! on.
+//! on, and from where.
 
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
+use super::checkpoint::{Checkpoint, Checkpoints, Left, State};
 use super::host::Host;
 use super::listener::Listener;
 use super::local::Share;
 use super::plan::Plan;
 use super::table::{Phase, Slot};
+use crate::buffer::Pool;
 use crate::close::CloseReason;
 use crate::event::Event;
+use crate::sys::arena::Handle;
 use crate::sys::positions::{Positions, positions};
 use crate::sys::socket;
 
@@ -23,41 +27,46 @@ pub(crate) struct Recovered {
     pub(crate) lost: AtomicUsize,
 }
 
-/// Goes on with the connections in the table that are this thread's: with those that were at rest, and whose
-/// listener is still there. The others end.
+/// What becomes of a connection.
+enum Fate {
+    /// Nobody has begun to serve it, so that anybody can.
+    New,
+    GoesOn(Left),
+    Lost,
+}
+
+/// Goes on with the connections in the table that are this thread's, wherever that can be done without a byte
+/// lost or said twice. The others end.
 pub(crate) fn recover(host: &Rc<Host>, plan: &Plan) {
     let local = host.local();
     let is_ours = |slot: &Slot| usize::from(slot.thread()) % plan.config.threads == local.thread;
     let ours = local.table.live_with_descriptors().filter(|(_, slot)| is_ours(slot));
     for (number, slot) in ours {
-        let cookie = slot.cookie();
-        let Some(socket) = socket::adopt(number, cookie) else {
-            // The descriptor is nobody's or somebody else's: of this connection nothing is left but its slot.
-            lose(host, slot);
-            continue;
-        };
-        let at = positions(&socket).ok();
-        let Some((listener, at)) = listener_of(&socket, plan).zip(at) else {
-            lose(host, slot);
-            continue;
-        };
-        if is_new(&at) {
-            // As if it had just been accepted.
-            slot.set_framing(0);
-        } else if listener.server.resumes() && is_at_rest(slot, &at) {
-            slot.sent(slot.unsent() as usize);
-            slot.set_unsent(0);
+        if resume(host, plan, number, slot).is_some() {
+            local.recovered.resumed.fetch_add(1, Relaxed);
         } else {
             lose(host, slot);
-            continue;
-        }
-        match host.resume(socket, listener, plan) {
-            Ok(()) => drop(local.recovered.resumed.fetch_add(1, Relaxed)),
-            // It is closed by now, and its number may have been given to somebody else.
-            Err(_) if slot.cookie() == cookie => lose(host, slot),
-            Err(_) => {}
         }
     }
+}
+
+/// Goes on with one connection, if that can be done. If not, its descriptor is closed; if that is nobody's or
+/// somebody else's, nothing is left of the connection but its slot.
+fn resume(host: &Rc<Host>, plan: &Plan, number: usize, slot: &Slot) -> Option<()> {
+    let local = host.local();
+    let socket = socket::adopt(number, slot.cookie())?;
+    let listener = listener_of(&socket, plan)?;
+    let checkpoint = local.table.checkpoints(number).and_then(Checkpoints::current);
+    match fate(slot, checkpoint, &socket, &local.pool, listener.server.resumes()) {
+        Fate::New => slot.set_framing(0),
+        Fate::GoesOn(left) => drop(local.left.borrow_mut().insert(number, left)),
+        Fate::Lost => return None,
+    }
+    let resumed = host.resume(socket, listener, plan);
+    if resumed.is_err() {
+        local.left.borrow_mut().remove(&number);
+    }
+    resumed.ok()
 }
 
 /// Says how many connections went on, if there were any.
@@ -69,25 +78,59 @@ pub(crate) fn tell(share: &Share) {
     }
 }
 
-/// Whether nobody has begun to serve it, so that anybody can.
-fn is_new(at: &Positions) -> bool {
-    (at.is_established, at.consumed, at.written) == (true, 0, 0)
+/// What becomes of a connection that is `resumable`, if whoever serves it can go on at all.
+fn fate(
+    slot: &Slot,
+    checkpoint: Option<Checkpoint>,
+    socket: &OwnedFd,
+    pool: &Rc<Pool>,
+    resumable: bool,
+) -> Fate {
+    let is_untouched = || positions(socket).is_ok_and(|at| (at.consumed, at.written) == (0, 0));
+    let left = match checkpoint {
+        _ if slot.phase() == Phase::Closing => None,
+        None if is_untouched() => return Fate::New,
+        Some(checkpoint) if resumable && checkpoint.state != State::Torn => {
+            left(slot, &checkpoint, socket, pool)
+        }
+        _ => None,
+    };
+    left.map_or(Fate::Lost, Fate::GoesOn)
 }
 
-/// Whether all that was read from it is answered, and the answers are sent: by the kernel's count and by the
-/// slot's. What has to be sent for an answer is said before that it is answered, so a process that was killed
-/// after it had sent all of it, and before it said so, has left one at rest.
-fn is_at_rest(slot: &Slot, at: &Positions) -> bool {
-    slot.phase() != Phase::Closing
-        && slot.framing() != 0
-        && at.is_established
-        && at.consumed == slot.bytes_in()
-        && at.consumed == slot.answered_to()
-        && at.written == slot.bytes_out() + u64::from(slot.unsent())
+/// What a connection had in hand, by its checkpoint and the kernel's counts; none if they contradict each
+/// other, or there is no going on from there.
+fn left(slot: &Slot, at: &Checkpoint, socket: &OwnedFd, pool: &Rc<Pool>) -> Option<Left> {
+    let (base, is_closing) = (at.base()?, at.state == State::Closing);
+    // One at rest has nothing in hand that the kernel could know more about.
+    let kernel = if at.is_at_rest() {
+        Positions { consumed: at.answered, written: at.sent, is_established: !is_closing }
+    } else {
+        positions(socket).ok()?
+    };
+    let received = usize::try_from(kernel.consumed.checked_sub(base)?).ok()?;
+    let sent = usize::try_from(kernel.written.checked_sub(at.sent)?).ok()?;
+    let (consumed, staged) = (at.consumed as usize, at.output_len as usize);
+    let adopt = |handle: Handle, len| match handle {
+        Handle::NONE => (len == 0).then_some(None),
+        handle => pool.adopt(handle, len).map(Some),
+    };
+    let input = adopt(at.input, received)?;
+    let output = adopt(at.output, if at.output.is_some() { staged } else { 0 })?;
+    let session = adopt(at.session, at.session_len as usize)?;
+    if !kernel.is_established
+        || consumed > received
+        || (output.is_some() && sent > staged)
+        || (output.is_none() && sent > 0)
+    {
+        return None;
+    }
+    slot.set_position(base, kernel.consumed, kernel.written);
+    Some(Left { input, consumed, output, sent, session, is_closing })
 }
 
 /// Where a connection called: the listener with its local address, or with its port and every address.
-fn listener_of<'a>(socket: &std::os::fd::OwnedFd, plan: &'a Plan) -> Option<&'a Arc<Listener>> {
+fn listener_of<'a>(socket: &OwnedFd, plan: &'a Plan) -> Option<&'a Arc<Listener>> {
     let called = socket::local_addr(socket).ok()?;
     let candidates =
         || plan.listeners.iter().filter_map(|listener| Some((listener.bound.address.ip()?, listener)));

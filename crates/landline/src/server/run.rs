@@ -130,8 +130,8 @@ impl Serving {
         Ok(Running { fleet: self.launch(|_| None, || {})?, addresses })
     }
 
-    /// `serving` is called when every thread serves, before that is said.
-    /// `shared` is a table that outlives the process, if there is to be one; `serving` is told once it serves.
+    /// `shared` is a table that outlives the process, if there is to be one; `serving` is told once it
+    /// serves.
     fn launch(
         self,
         shared: impl FnOnce(usize) -> Option<Arc<Table>>,
@@ -152,6 +152,9 @@ impl Serving {
         let threads = plan.config.threads;
         let share = Share::new(threads, table, watch.clone());
         let fleet = Fleet::start(&share, watch.clone(), plan, &self.monitor)?;
+        if let Some(arena) = fleet.share().table.arena() {
+            arena.free_left();
+        }
         serving();
         for listener in fleet.plan().iter().flat_map(|plan| &plan.listeners) {
             watch.event(&Event::Listening { address: listener.bound.address.clone() });

@@ -9,13 +9,15 @@
 use std::io;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize};
 
 use tokio::sync::Notify;
 
+use super::checkpoint::Checkpoints;
 use super::limits::View;
 use crate::event::PeerAddr;
+use crate::sys::arena::Arena;
 use crate::sys::region::Region;
 use crate::sys::socket;
 
@@ -96,13 +98,22 @@ impl Head {
     }
 }
 
+/// Memory that outlives the process: with it another process can go on with connections.
+#[derive(Debug)]
+pub(crate) struct Lasting {
+    /// How far each connection is.
+    pub(crate) checkpoints: Region<Checkpoints>,
+    /// Where what it has received and has to send lies.
+    pub(crate) arena: &'static Arena,
+}
+
 /// The table of all connections of a server.
 #[derive(Debug)]
 pub(crate) struct Table {
     head: Region<Head>,
     slots: Region<Slot>,
-    /// Whether it lies in memory that outlives the process.
-    is_shared: bool,
+    /// What it takes for connections to outlive the process, if they are to.
+    lasting: Option<Lasting>,
     /// How many connections are admitted. This, not a count of slots, is what the limit is held against: a
     /// connection counts from the moment it is let in.
     open: AtomicUsize,
@@ -114,20 +125,20 @@ pub(crate) struct Table {
 impl Table {
     /// A table for descriptors below `capacity`, in memory of its own.
     pub(crate) fn new(capacity: usize) -> io::Result<Arc<Self>> {
-        Ok(Self::over(Region::new(1)?, Region::new(capacity)?, false))
+        Ok(Self::over(Region::new(1)?, Region::new(capacity)?, None))
     }
 
-    #[cfg(all(target_os = "linux", feature = "takeover"))]
     /// A table in memory that outlives the process. It begins with the connections that are in it.
-    pub(crate) fn within(head: &'static [Head], slots: &'static [Slot]) -> Arc<Self> {
-        Self::over(Region::shared(head), Region::shared(slots), true)
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn within(head: &'static [Head], slots: &'static [Slot], lasting: Lasting) -> Arc<Self> {
+        Self::over(Region::shared(head), Region::shared(slots), Some(lasting))
     }
 
-    fn over(head: Region<Head>, slots: Region<Slot>, is_shared: bool) -> Arc<Self> {
+    fn over(head: Region<Head>, slots: Region<Slot>, lasting: Option<Lasting>) -> Arc<Self> {
         Arc::new(Self {
             head,
             slots,
-            is_shared,
+            lasting,
             open: AtomicUsize::new(0),
             wanted: AtomicBool::new(false),
             freed: Notify::new(),
@@ -138,6 +149,17 @@ impl Table {
     pub(crate) fn epoch(&self, now: u64) -> u64 {
         let began = self.head[0].epoch.compare_exchange(0, now, SeqCst, SeqCst);
         began.map_or_else(|earlier| earlier, |_| now)
+    }
+
+    /// Where buffers come from that outlive the process, if there are such.
+    pub(crate) fn arena(&self) -> Option<&'static Arena> {
+        self.lasting.as_ref().map(|lasting| lasting.arena)
+    }
+
+    /// How far the connection with this descriptor is, if that is kept.
+    #[inline]
+    pub(crate) fn checkpoints(&self, descriptor: usize) -> Option<&Checkpoints> {
+        self.lasting.as_ref().map(|lasting| &lasting.checkpoints[descriptor])
     }
 
     #[cfg(all(target_os = "linux", feature = "takeover"))]
@@ -204,7 +226,10 @@ impl Admitted {
     pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
         let id = self.table.head[0].last_id.fetch_add(1, Relaxed) + 1;
         self.table.head[0].highest.fetch_max(descriptor, Relaxed);
-        let cookie = if self.table.is_shared { socket::cookie_of(descriptor) } else { 0 };
+        let cookie = self.table.checkpoints(descriptor).map_or(0, |checkpoints| {
+            checkpoints.clear();
+            socket::cookie_of(descriptor)
+        });
         self.table.slots[descriptor].begin(id, peer, entry, cookie);
         self.sit(descriptor)
     }
@@ -255,6 +280,16 @@ pub(crate) struct Seat {
 impl Seat {
     pub(crate) fn slot(&self) -> &Slot {
         &self.table.slots[self.descriptor as usize]
+    }
+
+    /// How far the connection is, if that is kept.
+    #[inline]
+    pub(crate) fn checkpoints(&self) -> Option<&Checkpoints> {
+        self.table.checkpoints(self.descriptor as usize)
+    }
+
+    pub(crate) fn descriptor(&self) -> usize {
+        self.descriptor as usize
     }
 }
 
@@ -341,10 +376,17 @@ impl Slot {
         self.framing.load(Relaxed)
     }
 
-    #[cfg(all(target_os = "linux", feature = "takeover"))]
     /// Up to which offset of the input every message is answered.
     pub(crate) fn answered_to(&self) -> u64 {
         self.answered.load(Relaxed)
+    }
+
+    /// Where it stands, by the counts of others.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn set_position(&self, answered: u64, received: u64, sent: u64) {
+        self.answered.store(answered, Relaxed);
+        self.bytes_in.store(received, Relaxed);
+        self.bytes_out.store(sent, Relaxed);
     }
 
     /// Belongs to no connection any more.
@@ -370,7 +412,8 @@ impl Slot {
 
     pub(crate) fn set_phase(&self, phase: Phase, now: u64) {
         self.since.store(now, Relaxed);
-        self.phase.store(phase as u8, Relaxed);
+        // Whoever finds a connection in the slot finds all of it.
+        self.phase.store(phase as u8, Release);
     }
 
     pub(crate) fn set_framing(&self, framing: u8) {

@@ -16,8 +16,10 @@ use tokio::io::ReadBuf;
 use super::Reply;
 use crate::buffer::Buffer;
 use crate::frame::{Cut, Decoder, Ending, FrameError};
+use crate::server::checkpoint::{Checkpoint, Left, State};
 use crate::server::link::Link;
 use crate::server::stream::Readable;
+use crate::sys::arena::Handle;
 
 /// How much one read takes at most, in bytes. A message of `raw` is no longer than this.
 const READ_MAX: usize = 128 << 10;
@@ -33,6 +35,12 @@ pub(crate) struct Batch {
     input: Option<Buffer>,
     /// How much of `input` is answered.
     consumed: usize,
+    /// Whether no complete message is left in it.
+    is_exhausted: bool,
+    /// The memory that the connection's checkpoint says its input is in.
+    claimed: Handle,
+    /// Whether what is gathered may be on its way, so that nothing can be added.
+    is_staged: bool,
     pub(super) reply: Reply,
 }
 
@@ -43,7 +51,6 @@ pub(crate) struct Batches(RefCell<Vec<Box<Batch>>>);
 
 impl Batches {
     /// A batch for a connection.
-    #[expect(clippy::unnecessary_box_returns, reason = "the memory is what is lent")]
     #[inline]
     pub(super) fn lend(&self, link: &Rc<Link>) -> Box<Batch> {
         let unused = self.0.borrow_mut().pop();
@@ -56,6 +63,7 @@ impl Batches {
     #[inline]
     pub(super) fn give_back(&self, mut batch: Box<Batch>) {
         let mut unused = self.0.borrow_mut();
+        batch.unclaim();
         batch.reply.serve(None);
         if unused.len() >= KEPT_WITH_BUFFERS {
             batch.input = None;
@@ -75,6 +83,11 @@ impl Batches {
 fn room(held: usize, max_message: usize) -> usize {
     let missing = max_message.saturating_add(READ_MIN).saturating_sub(held);
     held.min(missing).max(READ_MAX.saturating_sub(held)).max(READ_MIN)
+}
+
+/// Nothing that is counted so is as long as 4 GiB: the largest block is of 16 MiB.
+fn as_u32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 impl Batch {
@@ -104,32 +117,125 @@ impl Batch {
         readable: Readable<'_>,
     ) -> Poll<io::Result<usize>> {
         let input = self.input.get_or_insert_with(|| link.local().pool.take(READ_MAX));
-        let room = room(input.len(), link.policy().max_message);
-        if input.capacity() - input.len() < room {
-            input.reserve(room);
+        if let Some(larger) = input.larger(room(input.len(), link.policy().max_message)) {
+            self.move_to(larger, link);
         }
+        self.claim(link);
+        let input = self.input.as_mut().expect("it is there since the first line");
         let read = link.poll_read(cx, readable, &mut ReadBuf::new(input.room()));
         if let Poll::Ready(Ok(count)) = read {
             input.extend_filled(count);
+            self.is_exhausted = false;
         }
         read
+    }
+
+    /// Says where input is received, before any is: the kernel counts it, and knows nothing of the place.
+    #[inline]
+    fn claim(&mut self, link: &Link) {
+        let Some(checkpoints) = link.checkpoints() else { return };
+        let handle = self.input.as_ref().map_or(Handle::NONE, Buffer::handle);
+        if handle != self.claimed {
+            self.claimed = handle;
+            checkpoints.update(|checkpoint| {
+                checkpoint.input = handle;
+                checkpoint.consumed = 0;
+            });
+        }
+    }
+
+    /// Says that nothing is received any more: there is nothing in it.
+    fn unclaim(&mut self) {
+        if std::mem::replace(&mut self.claimed, Handle::NONE).is_some()
+            && let Some(checkpoints) = self.reply.link().checkpoints()
+        {
+            checkpoints.update(|checkpoint| checkpoint.input = Handle::NONE);
+        }
+    }
+
+    /// Has the same input in other memory, of which nothing is answered. The old is nobody's only once that
+    /// is said.
+    fn move_to(&mut self, memory: Buffer, link: &Link) {
+        let old = self.input.replace(memory);
+        if self.claimed.is_some() {
+            self.claim(link);
+        }
+        drop(old);
+    }
+
+    /// Lets go of what is answered. What has to be sent for it is on record from here on, before a byte of it
+    /// is: a process that is killed now has answered, and one that was killed before has not begun to.
+    #[inline]
+    pub(super) fn stage(&mut self, link: &Link, save: impl FnOnce(&mut Vec<u8>)) {
+        let unsent = self.reply.unsent();
+        if self.is_staged || (self.consumed == 0 && unsent == 0) {
+            return;
+        }
+        link.slot().set_unsent(unsent);
+        self.is_staged = unsent > 0;
+        let answered = link.slot().answered_to() + self.consumed as u64;
+        let mut old = None;
+        if self.is_exhausted {
+            link.slot().consumed(self.consumed);
+            old = self.drop_answered();
+        }
+        if let Some(checkpoints) = link.checkpoints() {
+            let input = self.input.as_ref().filter(|input| !input.is_empty());
+            self.claimed = input.map_or(Handle::NONE, Buffer::handle);
+            let session = link.local().saved(save);
+            checkpoints.publish(&Checkpoint {
+                answered,
+                sent: link.slot().bytes_out(),
+                input: self.claimed,
+                consumed: as_u32(self.consumed),
+                output: self.reply.handle(),
+                output_len: as_u32(unsent),
+                session: session.as_ref().map_or(Handle::NONE, Buffer::handle),
+                session_len: session.as_ref().map_or(0, |session| as_u32(session.len())),
+                state: if self.reply.is_closing() { State::Closing } else { State::Live },
+            });
+            link.keep_saved(session);
+        }
+        drop(old);
+    }
+
+    /// Goes on with what a process before this one had in hand.
+    pub(super) fn resume(&mut self, left: Left) {
+        self.claimed = left.input.as_ref().map_or(Handle::NONE, Buffer::handle);
+        self.is_staged = left.output.is_some();
+        (self.input, self.consumed) = (left.input, left.consumed);
+        self.reply.resume(left.output, left.sent, left.is_closing);
     }
 
     /// Sends all that is gathered. A peer who takes his time holds the replies, and no memory for input.
     #[inline]
     pub(super) fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let delivered = self.reply.poll_deliver(cx);
-        if delivered.is_pending() {
-            drop(self.input.take_if(|input| input.is_empty()));
+        match &delivered {
+            Poll::Pending => drop(self.input.take_if(|input| input.is_empty())),
+            Poll::Ready(Ok(())) if std::mem::take(&mut self.is_staged) => self.release(),
+            Poll::Ready(_) => {}
         }
         delivered
     }
 
+    /// Says that all is sent, so that the memory it lay in can be another's.
+    #[inline]
+    fn release(&self) {
+        let link = self.reply.link();
+        if let Some(checkpoints) = link.checkpoints() {
+            checkpoints.update(|checkpoint| {
+                checkpoint.sent = link.slot().bytes_out();
+                checkpoint.output = Handle::NONE;
+            });
+        }
+    }
+
     /// Keeps what it has to in no more memory than that needs, because it has to wait.
-    pub(super) fn shrink(&mut self) {
+    pub(super) fn shrink(&mut self, link: &Link) {
         self.reply.release();
-        if let Some(input) = &mut self.input {
-            input.shrink();
+        if let Some(smaller) = self.input.as_ref().and_then(Buffer::smaller) {
+            self.move_to(smaller, link);
         }
     }
 
@@ -140,7 +246,8 @@ impl Batch {
         decoder: &mut Decoder,
         link: &Link,
     ) -> Result<Option<(Range<usize>, Ending)>, FrameError> {
-        let Some(input) = self.input.as_ref().filter(|_| !self.reply.is_closing()) else {
+        let is_closed = self.reply.is_closing() || self.is_staged;
+        let Some(input) = self.input.as_ref().filter(|_| !is_closed) else {
             return Ok(None);
         };
         let start = self.consumed;
@@ -154,7 +261,10 @@ impl Batch {
                 self.consumed += end;
                 Ok(Some((start + body.start..start + body.end, ending)))
             }
-            Some(Cut::More { .. }) | None => Ok(None),
+            Some(Cut::More { .. }) | None => {
+                self.is_exhausted = true;
+                Ok(None)
+            }
         }
     }
 
@@ -164,25 +274,45 @@ impl Batch {
         (self.input.as_deref().map_or(&[], |input| &input[body]), &mut self.reply)
     }
 
-    /// Lets go of what is answered, and says how much that was. An unfinished message moves to a buffer of
-    /// its own.
+    /// Lets go of what is answered. An unfinished message moves to a buffer of its own; the one it was in is
+    /// returned.
     #[inline]
-    pub(super) fn drop_answered(&mut self) -> usize {
+    fn drop_answered(&mut self) -> Option<Buffer> {
         let consumed = std::mem::take(&mut self.consumed);
-        if let Some(input) = self.input.as_mut().filter(|_| consumed > 0) {
-            if consumed < input.len() {
-                *input = input.tail(consumed);
-            } else {
-                input.truncate(0);
-            }
+        let input = self.input.as_mut().filter(|_| consumed > 0)?;
+        if consumed < input.len() {
+            let tail = input.tail(consumed);
+            return Some(std::mem::replace(input, tail));
         }
-        consumed
+        input.truncate(0);
+        None
     }
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { input: None, consumed: 0, reply: Reply::new() }
+        Self {
+            input: None,
+            consumed: 0,
+            is_exhausted: false,
+            claimed: Handle::NONE,
+            is_staged: false,
+            reply: Reply::new(),
+        }
+    }
+}
+
+/// A connection that ends with something in hand: its memory can be another's before its slot is.
+impl Drop for Batch {
+    fn drop(&mut self) {
+        if (self.claimed.is_some() || self.is_staged)
+            && let Some(checkpoints) = self.reply.link().checkpoints()
+        {
+            checkpoints.update(|checkpoint| {
+                (checkpoint.input, checkpoint.output) = (Handle::NONE, Handle::NONE);
+                checkpoint.state = State::Torn;
+            });
+        }
     }
 }
 

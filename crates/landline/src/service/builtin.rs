@@ -23,7 +23,7 @@ impl Service for Upper {
         Ok(())
     }
 
-    fn resume(&self, _: &Peer) -> Option<()> {
+    fn resume(&self, _: &Peer, _: &[u8]) -> Option<()> {
         Some(())
     }
 
@@ -40,7 +40,7 @@ impl Service for Echo {
         Ok(())
     }
 
-    fn resume(&self, _: &Peer) -> Option<()> {
+    fn resume(&self, _: &Peer, _: &[u8]) -> Option<()> {
         Some(())
     }
 

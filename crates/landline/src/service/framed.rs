@@ -49,6 +49,7 @@ impl<S: Service> Handler for Framed<S> {
                 }
             }
             // Whatever was answered before an error is sent before the connection ends.
+            talk.stage(&self.service);
             talk.deliver().await?;
             if !talk.has_more() && (talk.is_over() || !poll_fn(|cx| talk.poll_receive(cx)).await?) {
                 return talk.failure();
@@ -66,17 +67,21 @@ impl<S: Service> Framed<S> {
     /// Begins a conversation; if it is refused, what is to be said first remains.
     fn open(&self, conn: Connection) -> Result<Conversation<S::Session>, Box<Batch>> {
         let link = conn.into_link();
-        let is_resumed = link.is_resumed();
+        let left = link.take_left();
         link.peer.set_framing(self.framing);
         let decoder = Decoder::new(self.framing, link.policy().max_message);
         let mut batch = link.local().batches.lend(&link);
-        let opened = if is_resumed {
-            self.service.resume(&link.peer).ok_or_else(|| {
-                link.settle(CloseReason::WorkerDied);
-                "the service can't know what it knew of this connection".into()
-            })
-        } else {
-            self.service.open(&link.peer, &mut batch.reply)
+        let opened = match left {
+            Some(mut left) => {
+                let session = self.service.resume(&link.peer, left.session.as_deref().unwrap_or_default());
+                link.keep_saved(left.session.take());
+                batch.resume(left);
+                session.ok_or_else(|| {
+                    link.settle(CloseReason::WorkerDied);
+                    "the service can't know what it knew of this connection".into()
+                })
+            }
+            None => self.service.open(&link.peer, &mut batch.reply),
         };
         match opened {
             Ok(session) => {
@@ -110,6 +115,13 @@ struct Conversation<T> {
 }
 
 impl<T> Conversation<T> {
+    /// Lets go of what is answered; what has to be sent for it is complete.
+    fn stage(&mut self, service: &impl Service<Session = T>) {
+        if let Some(batch) = &mut self.batch {
+            batch.stage(&self.link, |saved| service.save(&self.session, saved));
+        }
+    }
+
     /// Sends all that is gathered.
     fn deliver(&mut self) -> impl Future<Output = io::Result<()>> {
         poll_fn(|cx| match &mut self.batch {
@@ -187,7 +199,7 @@ impl<T> Conversation<T> {
     fn rest(&mut self) {
         match self.batch.take_if(|batch| batch.is_done()) {
             Some(done) => self.link.local().batches.give_back(done),
-            None => self.batch.iter_mut().for_each(|batch| batch.shrink()),
+            None => self.batch.iter_mut().for_each(|batch| batch.shrink(&self.link)),
         }
     }
 
@@ -208,7 +220,7 @@ impl<T> Conversation<T> {
         }
     }
 
-    /// The next message that is complete. If there is none, what is answered is let go of.
+    /// The next message that is complete.
     fn next_message(&mut self) -> Option<Message<'_, T>> {
         let batch = self.batch.as_deref_mut()?;
         match batch.cut(&mut self.decoder, &self.link) {
@@ -217,11 +229,7 @@ impl<T> Conversation<T> {
                 reply.set_ending(ending);
                 return Some(Message { text, session: &mut self.session, reply });
             }
-            Ok(None) => {
-                // In this order: whoever finds that all is answered finds how much has to be sent for it.
-                self.link.slot().set_unsent(batch.reply.unsent());
-                self.link.slot().consumed(batch.drop_answered());
-            }
+            Ok(None) => {}
             Err(error) => {
                 self.link.settle(match error {
                     FrameError::TooLong { .. } => CloseReason::MessageTooLong,

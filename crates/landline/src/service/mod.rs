@@ -3,6 +3,8 @@
 mod batch;
 mod builtin;
 mod framed;
+#[cfg(feature = "takeover")]
+mod lasting;
 mod reply;
 
 use std::fmt;
@@ -13,6 +15,8 @@ use crate::server::Peer;
 pub(crate) use batch::Batches;
 pub use builtin::{Echo, Upper};
 pub use framed::{Framed, framed};
+#[cfg(feature = "takeover")]
+pub use lasting::lasting_session;
 pub use reply::Reply;
 
 /// Code that answers one message. One service serves all connections, on every thread.
@@ -31,12 +35,19 @@ pub trait Service: Send + Sync + 'static {
     /// put into `reply` is sent.
     fn open(&self, peer: &Peer, reply: &mut Reply) -> Outcome<Self::Session>;
 
-    /// Goes on with a connection that another process began, which was between two messages then: the session
-    /// that it would have now. None, unless a service says otherwise, if that can't be known: then the
-    /// connection ends. Services without sessions go on.
-    fn resume(&self, peer: &Peer) -> Option<Self::Session> {
-        let _ = peer;
+    /// Goes on with a connection that another process began: the session that it has, from what
+    /// [`save`](Self::save) put down last. None, unless a service says otherwise, if that can't be known:
+    /// then the connection ends. Services without sessions go on, and those of `lasting_session` do.
+    fn resume(&self, peer: &Peer, saved: &[u8]) -> Option<Self::Session> {
+        let _ = (peer, saved);
         None
+    }
+
+    /// Puts down what another process needs to go on with a session, in at most 64 KiB; nothing, unless a
+    /// service says otherwise. It is called when messages were answered, before the replies are sent, and
+    /// only where connections can outlive their process.
+    fn save(&self, session: &Self::Session, saved: &mut Vec<u8>) {
+        let _ = (session, saved);
     }
 
     /// Answers one message with any number of replies. The message is without its delimiters and is not
@@ -111,7 +122,7 @@ where
         Ok(())
     }
 
-    fn resume(&self, _: &Peer) -> Option<()> {
+    fn resume(&self, _: &Peer, _: &[u8]) -> Option<()> {
         Some(())
     }
 

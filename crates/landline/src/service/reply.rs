@@ -12,9 +12,11 @@ use crate::buffer::Buffer;
 use crate::error::{BoxError, Outcome};
 use crate::event::Direction;
 use crate::frame::{Ending, Framing};
+use crate::server::checkpoint::State;
 use crate::server::link::Link;
 use crate::server::sampler::Began;
 use crate::server::table::Phase;
+use crate::sys::arena::Handle;
 
 /// How much memory the replies to a batch are given at least, in bytes; it grows as it must.
 const FIRST_ROOM: usize = 4096;
@@ -78,6 +80,17 @@ impl Reply {
         self.link = link;
     }
 
+    /// Goes on with replies of which so many bytes are sent.
+    pub(super) fn resume(&mut self, out: Option<Buffer>, sent: usize, closing: bool) {
+        (self.out, self.sent, self.closing) = (out, sent, closing);
+    }
+
+    /// By which another process can find what is gathered.
+    pub(super) fn handle(&self) -> Handle {
+        let out = self.out.as_ref().filter(|out| !out.is_empty());
+        out.map_or(Handle::NONE, Buffer::handle)
+    }
+
     /// Keeps no memory for replies that are still to come.
     pub(super) fn release(&mut self) {
         self.out = self.out.take().filter(|out| !out.is_empty());
@@ -114,6 +127,10 @@ impl Reply {
     /// When the connection is lost; return the error.
     pub async fn flush(&mut self) -> io::Result<()> {
         self.complete();
+        // A part of an answer can't be taken back.
+        if let Some(checkpoints) = self.link().checkpoints() {
+            checkpoints.update(|checkpoint| checkpoint.state = State::Torn);
+        }
         self.deliver().await?;
         // The peer has taken everything: from here on it is the service that takes its time.
         self.link().enter(Phase::Answering);
@@ -150,7 +167,7 @@ impl Reply {
     }
 
     #[inline]
-    fn link(&self) -> &Link {
+    pub(super) fn link(&self) -> &Link {
         self.link.as_ref().expect("somebody is answered")
     }
 

@@ -1,6 +1,7 @@
 //! What talks to the operating system below the standard library: the only place with `unsafe`.
 
 pub(crate) mod append;
+pub(crate) mod arena;
 pub(crate) mod clock;
 #[cfg(all(feature = "takeover", target_os = "linux"))]
 pub(crate) mod clone;

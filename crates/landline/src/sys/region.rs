@@ -21,6 +21,12 @@ unsafe impl Plain for crate::server::table::Slot {}
 // SAFETY: as with a slot.
 unsafe impl Plain for crate::server::table::Head {}
 
+// SAFETY: as with a slot.
+unsafe impl Plain for crate::server::checkpoint::Checkpoints {}
+
+// SAFETY: an atomic integer, valid whatever its bits.
+unsafe impl Plain for std::sync::atomic::AtomicU8 {}
+
 /// Untouched pages count for nothing, not even against what is promised.
 #[cfg(target_os = "linux")]
 const FLAGS: MapFlags = MapFlags::PRIVATE.union(MapFlags::NORESERVE);

@@ -5,15 +5,12 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::AtomicU8;
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::region::Plain;
 
-// SAFETY: an atomic integer, valid whatever its bits.
-unsafe impl Plain for AtomicU8 {}
 // SAFETY: made of atomic integers only.
 unsafe impl Plain for crate::takeover::memory::Control {}
 // SAFETY: made of atomic integers only.

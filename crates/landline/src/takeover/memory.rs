@@ -9,7 +9,9 @@ use std::sync::atomic::{
 };
 
 use crate::server::TABLE_MAX;
+use crate::server::checkpoint::Checkpoints;
 use crate::server::table::{Head, Phase, Slot};
+use crate::sys::arena::{self, Handle};
 use crate::sys::shared::Shared;
 use crate::sys::socket;
 
@@ -27,14 +29,17 @@ const REMEMBERED: usize = LISTENERS + LISTENERS_MAX * size_of::<Record>();
 /// The most that is remembered, in bytes.
 pub const REMEMBERED_MAX: usize = 1 << 20;
 /// What follows is for the connections and their bytes.
-pub(crate) const REST: usize = 4 << 20;
-/// Pages that nobody touches take up nothing.
-pub(crate) const REST_LEN: usize = 1 << if usize::BITS < 64 { 28 } else { 36 };
+const TABLE: usize = 4 << 20;
+const SLOTS: usize = TABLE + PAGE;
+const CHECKPOINTS: usize = SLOTS + TABLE_MAX * size_of::<Slot>();
+const ARENA: usize = CHECKPOINTS + TABLE_MAX * size_of::<Checkpoints>();
+/// All of it. Pages that nobody touches take up nothing.
+const LEN: usize = ARENA + arena::LEN;
 
 const _: () = assert!(size_of::<Control>() <= PAGE);
-const _: () = assert!(size_of::<Head>() + TABLE_MAX * size_of::<Slot>() <= REST_LEN);
+const _: () = assert!(size_of::<Head>() <= PAGE);
 const _: () = assert!(size_of::<Record>() == 512);
-const _: () = assert!(REMEMBERED.is_multiple_of(PAGE) && REMEMBERED + PAGE + 2 * REMEMBERED_MAX <= REST);
+const _: () = assert!(REMEMBERED.is_multiple_of(PAGE) && REMEMBERED + PAGE + 2 * REMEMBERED_MAX <= TABLE);
 
 /// The whole of it.
 #[derive(Debug)]
@@ -42,7 +47,7 @@ pub(crate) struct Memory(Shared);
 
 impl Memory {
     pub(crate) fn new() -> io::Result<Self> {
-        Shared::new(REST + REST_LEN).map(Self)
+        Shared::new(LEN).map(Self)
     }
 
     pub(crate) fn number(&self) -> RawFd {
@@ -60,16 +65,36 @@ impl Memory {
     /// The connection table, for descriptors below `capacity`.
     pub(crate) fn table(&self, capacity: usize) -> (&[Head], &[Slot]) {
         let capacity = capacity.clamp(1, TABLE_MAX);
-        (self.0.records(REST, 1), self.0.records(REST + size_of::<Head>(), capacity))
+        (self.0.records(TABLE, 1), self.0.records(SLOTS, capacity))
+    }
+
+    /// How far the connections are that have descriptors below `capacity`.
+    pub(crate) fn checkpoints(&self, capacity: usize) -> &[Checkpoints] {
+        self.0.records(CHECKPOINTS, capacity.clamp(1, TABLE_MAX))
+    }
+
+    /// Where their buffers lie.
+    pub(crate) fn arena(&self) -> &[AtomicU8] {
+        self.0.records(ARENA, arena::LEN)
     }
 
     /// The connections in the table: their descriptors, if those still are what they were.
     pub(crate) fn live_connections(&self) -> impl Iterator<Item = RawFd> {
+        self.live().filter_map(|number| RawFd::try_from(number).ok())
+    }
+
+    /// The blocks that the connections in the table have.
+    pub(crate) fn blocks_in_use(&self) -> impl Iterator<Item = Handle> {
+        let current = self.live().filter_map(|number| self.checkpoints(number + 1)[number].current());
+        current.flat_map(|checkpoint| checkpoint.handles())
+    }
+
+    fn live(&self) -> impl Iterator<Item = usize> {
         let used = self.table(1).0[0].used();
         let slots = self.table(used).1.iter().enumerate();
         let live = slots.filter(|(_, slot)| slot.phase() != Phase::Free && slot.cookie() != 0);
         let live = live.filter(|(number, slot)| socket::cookie_of(*number) == slot.cookie());
-        live.filter_map(|(number, _)| RawFd::try_from(number).ok())
+        live.map(|(number, _)| number)
     }
 
     fn remembered(&self) -> &Remembered {

@@ -3,10 +3,10 @@
 //! [`keep`] makes the calling process the *keeper*. It does nothing but watch a child process, the *worker*,
 //! which serves. The two share one descriptor table, so that whatever listens stays open when the worker is
 //! killed; another one takes its place within milliseconds and finds the listeners under their numbers.
-//! Whoever calls in between waits for it, and is not refused. Connections of [`framed`](crate::framed) services
-//! that are between two messages go on, if the service [can](crate::Service::resume); the others of the worker
-//! that was killed are closed. What a worker [starts](crate::Serving::start) beside the server that it
-//! [runs](crate::Serving::run) is its own, and ends with it.
+//! Whoever calls in between waits for it, and is not refused. Connections of [`framed`](crate::framed)
+//! services go on where they were, if the service [can](crate::Service::resume); the others of the worker that
+//! was killed are closed. What a worker [starts](crate::Serving::start) beside the server
+//! that it [runs](crate::Serving::run) is its own, and ends with it.
 //!
 //! ```no_run
 //! use std::process::ExitCode;

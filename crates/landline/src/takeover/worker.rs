@@ -17,7 +17,9 @@ use super::memory::Control;
 use super::{listeners, sweep};
 use crate::event::{Event, Subscriber};
 use crate::server::Ask;
-use crate::server::table::Table;
+use crate::server::table::{Lasting, Table};
+use crate::sys::arena::Arena;
+use crate::sys::region::Region;
 use crate::sys::signals::Set;
 use crate::sys::socket;
 
@@ -112,8 +114,13 @@ pub(crate) fn obey_signals_oneself() {
 
 /// The table that outlives this worker, for descriptors below `capacity`.
 pub(crate) fn table(capacity: usize) -> Option<Arc<Table>> {
-    let (head, slots) = Worker::this()?.kept.memory.table(capacity);
-    Some(Table::within(head, slots))
+    let memory = &Worker::this()?.kept.memory;
+    let (head, slots) = memory.table(capacity);
+    let lasting = Lasting {
+        checkpoints: Region::shared(memory.checkpoints(capacity)),
+        arena: Arena::over(memory.arena(), memory.blocks_in_use()),
+    };
+    Some(Table::within(head, slots, lasting))
 }
 
 /// Says that this worker serves: if it is killed from now on, another takes its place. What it has not taken
