@@ -63,6 +63,7 @@ pub mod client;
 mod close;
 pub mod error;
 pub mod event;
+mod fault;
 pub mod frame;
 mod server;
 mod service;

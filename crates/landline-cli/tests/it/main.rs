@@ -21,8 +21,10 @@ mod serve_listeners;
 mod serve_log;
 mod serve_prometheus;
 mod serve_start;
-mod serve_stop;
 #[cfg(target_os = "linux")]
+#[cfg(feature = "fault-points")]
+mod serve_steps;
+mod serve_stop;
 mod serve_survival;
 mod serve_terminal;
 mod serve_tutorial;

@@ -35,7 +35,7 @@ fn survivor(flags: &[&str]) -> Serving {
 }
 
 /// Kills the process that serves, and waits until another does.
-fn kill_worker(server: &mut Serving) {
+pub(crate) fn kill_worker(server: &mut Serving) {
     kill(worker_of(server.id()));
     server.says("restarted after SIGKILL");
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::door::{Door, Reserved};
 use crate::error::describe;
 use crate::event::{Event, PeerAddr, Refusal};
+use crate::fault::{Step, passed};
 use crate::sys::socket;
 
 /// How many callers are accepted in a row before others get their turn.
@@ -186,6 +187,7 @@ impl Acceptor {
             };
             let error = match socket::accept(listener.as_fd()) {
                 Ok((socket, address)) => {
+                    passed(Step::Accept);
                     self.invalid = 0;
                     let peer = address.map_or_else(|| local_peer(&socket), PeerAddr::Ip);
                     self.door.arrive(socket, peer, reserved);

@@ -21,6 +21,7 @@ use super::local::Local;
 use super::plan::Plan;
 use super::stream::Stream;
 use crate::event::{Event, Refusal};
+use crate::fault::{Step, passed};
 use crate::sys::socket;
 
 /// How many refused callers each thread sees off properly at a time, in the way [`REFUSAL_TIME`] says. Those
@@ -114,6 +115,7 @@ impl Host {
             Err(error) => return self.local.exhausted(&error, 1),
         };
         let seat = admitted.seat(index, caller.peer, self.local.entry());
+        passed(Step::Begin);
         let (policy, guest) = (Arc::clone(&listener.policy), Guest::new(self, place));
         let link = Link::new(Rc::clone(&self.local), stream, seat, address, policy, Some(guest));
         if let Some(reason) = self.local.is_cut() {

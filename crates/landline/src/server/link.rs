@@ -23,6 +23,7 @@ use super::table::{Phase, Seat, Slot};
 use crate::buffer::Buffer;
 use crate::close::CloseReason;
 use crate::event::Event;
+use crate::fault::{Step, passed};
 use crate::sys::socket;
 
 /// One connection, from accept to close. Closing is dropping the last reference: the slot is cleared, the
@@ -360,6 +361,7 @@ impl Drop for Link {
         };
         // Whoever hears of it finds the place free.
         self.peer.vacate();
+        passed(Step::Clear);
         self.address = None;
         self.local.emit(&closed);
         self.local.forget(self.key.get());

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, Checkpoints, Left, State};
+use super::door::Door;
 use super::host::Host;
 use super::listener::Listener;
 use super::local::Share;
@@ -15,10 +16,12 @@ use super::plan::Plan;
 use super::table::{Phase, Slot};
 use crate::buffer::Pool;
 use crate::close::CloseReason;
-use crate::event::Event;
+use crate::event::{Event, PeerAddr};
+use crate::fault::{Step, passed};
 use crate::sys::arena::Handle;
 use crate::sys::positions::{Positions, positions};
 use crate::sys::socket;
+use crate::takeover;
 
 /// How many connections went on, and how many did not, on all threads.
 #[derive(Debug, Default)]
@@ -63,10 +66,26 @@ fn resume(host: &Rc<Host>, plan: &Plan, number: usize, slot: &Slot) -> Option<()
         Fate::Lost => return None,
     }
     let resumed = host.resume(socket, listener, plan);
+    passed(Step::Recover);
     if resumed.is_err() {
         local.left.borrow_mut().remove(&number);
     }
     resumed.ok()
+}
+
+/// Lets in whom the worker before had accepted and not put into the table: they stand at the door.
+pub(crate) fn let_in(host: &Rc<Host>, plan: &Plan) {
+    // Another server in this process has its own table, and they have not called there.
+    let is_ours = host.local().table.arena().is_some();
+    let accepted = if is_ours { takeover::take_accepted() } else { Vec::new() };
+    for (number, cookie) in accepted {
+        let Some(socket) = socket::adopt(number, cookie) else { continue };
+        // One that has called nowhere is none of ours; it is closed.
+        if let Some(listener) = listener_of(&socket, plan) {
+            let peer = socket::peer_addr(&socket).map_or(PeerAddr::Unnamed, PeerAddr::Ip);
+            Door::new(host, listener, &plan.admission).arrive(socket, peer, None);
+        }
+    }
 }
 
 /// Says how many connections went on, if there were any.

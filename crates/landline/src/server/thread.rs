@@ -55,6 +55,8 @@ impl Thread {
             doors.open(plan, false)?;
             #[cfg(all(target_os = "linux", feature = "takeover"))]
             super::recover::recover(&doors.host, plan);
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
+            super::recover::let_in(&doors.host, plan);
         }
         let sweeper = Rc::clone(&local);
         let sweeping = tokio::task::spawn_local(async move { sweeper.sweep().await });

@@ -15,6 +15,7 @@ use tokio::io::ReadBuf;
 
 use super::Reply;
 use crate::buffer::Buffer;
+use crate::fault::{Step, passed};
 use crate::frame::{Cut, Decoder, Ending, FrameError};
 use crate::server::checkpoint::{Checkpoint, Left, State};
 use crate::server::link::Link;
@@ -124,6 +125,7 @@ impl Batch {
         let input = self.input.as_mut().expect("it is there since the first line");
         let read = link.poll_read(cx, readable, &mut ReadBuf::new(input.room()));
         if let Poll::Ready(Ok(count)) = read {
+            passed(Step::Receive);
             input.extend_filled(count);
             self.is_exhausted = false;
         }
@@ -141,6 +143,7 @@ impl Batch {
                 checkpoint.input = handle;
                 checkpoint.consumed = 0;
             });
+            passed(Step::Claim);
         }
     }
 
@@ -159,6 +162,7 @@ impl Batch {
         let old = self.input.replace(memory);
         if self.claimed.is_some() {
             self.claim(link);
+            passed(Step::Move);
         }
         drop(old);
     }
@@ -194,6 +198,7 @@ impl Batch {
                 session_len: session.as_ref().map_or(0, |session| as_u32(session.len())),
                 state: if self.reply.is_closing() { State::Closing } else { State::Live },
             });
+            passed(Step::Stage);
             link.keep_saved(session);
         }
         drop(old);
@@ -228,6 +233,7 @@ impl Batch {
                 checkpoint.sent = link.slot().bytes_out();
                 checkpoint.output = Handle::NONE;
             });
+            passed(Step::Release);
         }
     }
 

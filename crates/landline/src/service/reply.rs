@@ -11,6 +11,7 @@ use bytes::BufMut;
 use crate::buffer::Buffer;
 use crate::error::{BoxError, Outcome};
 use crate::event::Direction;
+use crate::fault::{Step, passed};
 use crate::frame::{Ending, Framing};
 use crate::server::checkpoint::State;
 use crate::server::link::Link;
@@ -209,6 +210,7 @@ impl Reply {
         }
         self.complete();
         self.link().slot().answered();
+        passed(Step::Answer);
         if self.too_long {
             self.fail("a reply is too long for its framing".into());
         } else if let Some(began) = began {
@@ -302,6 +304,7 @@ impl Reply {
         while self.sent < out.len() {
             match self.link().poll_write(cx, &out[self.sent..])? {
                 Poll::Ready(count) => {
+                    passed(Step::Send);
                     self.sent += count;
                     self.link().slot().set_unsent(out.len() - self.sent);
                 }

@@ -10,6 +10,8 @@ use rustix::fs::fstat;
 use rustix::io::fcntl_getfd;
 use rustix::net::sockopt::socket_cookie;
 
+use super::positions::positions;
+
 /// What a descriptor stands for: two that are alike are the same file, pipe or socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Identity(u64, u64);
@@ -28,6 +30,14 @@ pub(crate) fn is_open(number: RawFd) -> bool {
 /// The number that the kernel gives each socket once, if it is a socket.
 pub(crate) fn cookie(number: RawFd) -> Option<u64> {
     socket_cookie(borrow(number)?).ok()
+}
+
+/// The kernel's name of a TCP connection of which nothing was read and to which nothing was written yet, if
+/// it is one.
+pub(crate) fn untouched_connection(number: RawFd) -> Option<u64> {
+    let at = positions(&borrow(number)?).ok()?;
+    let is_untouched = at.is_established && (at.consumed, at.written) == (0, 0);
+    cookie(number).filter(|_| is_untouched)
 }
 
 /// How many are open, where the system tells (Linux 6.2).

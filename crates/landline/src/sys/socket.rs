@@ -137,6 +137,13 @@ pub(crate) fn local_addr(socket: &impl AsFd) -> io::Result<SocketAddr> {
     address.map(canonical).map_err(|_| io::ErrorKind::Unsupported.into())
 }
 
+/// The address of the other end, if it has one.
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+pub(crate) fn peer_addr(socket: &impl AsFd) -> io::Result<SocketAddr> {
+    let address = rustix::net::getpeername(socket)?.map(SocketAddr::try_from);
+    address.and_then(Result::ok).map(canonical).ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
 /// Ends our side of a connection; the peer may have ended all of it.
 pub(crate) fn end(socket: &OwnedFd) -> io::Result<()> {
     match rustix::net::shutdown(socket, Shutdown::Write) {

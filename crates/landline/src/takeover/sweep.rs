@@ -23,9 +23,11 @@ fn kept_open(kept: &Kept) -> HashSet<RawFd> {
     STANDARD.into_iter().chain(own).chain(from_the_start).chain(listeners).chain(connections).collect()
 }
 
-/// Closes everything else, before this process has opened anything of its own.
-pub(super) fn close_what_was_left(kept: &Kept) {
+/// Closes everything else, before this process has opened anything of its own, but for connections that may
+/// have been accepted and not put into the table yet: these are returned, each with its cookie.
+pub(super) fn close_what_was_left(kept: &Kept) -> Vec<(usize, u64)> {
     let keep = kept_open(kept);
+    let mut accepted = Vec::new();
     // Counting is one call, and looking at every number there could be may be a million.
     let mut left = descriptors::count().unwrap_or(usize::MAX);
     for number in 0..kept.numbers {
@@ -34,11 +36,16 @@ pub(super) fn close_what_was_left(kept: &Kept) {
         }
         if descriptors::is_open(number) {
             left = left.saturating_sub(1);
-            if !keep.contains(&number) {
-                descriptors::close_left_behind(number);
+            if keep.contains(&number) {
+                continue;
+            }
+            match usize::try_from(number).ok().zip(descriptors::untouched_connection(number)) {
+                Some(connection) => accepted.push(connection),
+                None => descriptors::close_left_behind(number),
             }
         }
     }
+    accepted
 }
 
 /// What is open now below this number, each with what it stands for.
