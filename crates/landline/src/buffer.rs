@@ -35,6 +35,7 @@ impl Pool {
     }
 
     /// What a process before this one left in this block, which had `len` bytes in it.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
     pub(crate) fn adopt(self: &Rc<Self>, handle: Handle, len: usize) -> Option<Buffer> {
         let bytes = self.arena?.adopt(handle)?;
         (len <= bytes.len()).then(|| Buffer { bytes, len, pool: Rc::clone(self) })

@@ -4,6 +4,11 @@
 //! `LANDLINE_FAULT=stage:100` kills every worker when it passes the step `stage`: at a moment that is
 //! drawn from the first hundred.
 
+#![cfg_attr(
+    not(all(target_os = "linux", feature = "takeover")),
+    allow(dead_code, reason = "where no process takes over, nobody goes on with what was left")
+)]
+
 /// A step after which a process may be killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {

@@ -342,13 +342,17 @@ fn a_server_that_is_killed_while_it_ends_ends_and_says_why() {
 }
 
 #[test]
-fn the_numbers_are_told_under_the_same_address_and_count_what_happened() {
+fn the_numbers_are_told_under_the_same_address_and_go_on() {
     let mut server = serve(&[&ON[..], &["--http", "0"]].concat());
     let line = server.says("metrics on http://");
     server.says("if its process is killed");
     let address = line.split("http://").nth(1).and_then(|rest| rest.strip_suffix("/metrics"));
     let address: std::net::SocketAddr = address.unwrap().parse().unwrap();
+    let mut patient = server.call();
     for _ in 0..2 {
+        server.call().asks("hello");
+        patient.asks("hello");
+        server.says("closed by client");
         kill_worker(&mut server);
     }
     let mut caller = Caller::connect(address);
@@ -357,7 +361,10 @@ fn the_numbers_are_told_under_the_same_address_and_count_what_happened() {
     caller.0.read_to_string(&mut answer).unwrap();
     assert!(answer.contains("\nlandline_worker_restarts_total 2\n"), "{answer}");
     assert!(answer.contains("\nlandline_serving 1\n"), "{answer}");
-    server.call().asks("hello");
+    for count in ["connections_opened_total 3", "connections_open 1", "messages_total 4"] {
+        assert!(answer.contains(&format!("\nlandline_{count}\n")), "{count} in {answer}");
+    }
+    drop(patient);
     server.stop().in_order();
 }
 

@@ -19,18 +19,27 @@ use prometheus_client::registry::Registry;
 use super::{Event, Refusal, Subscriber};
 use crate::close::CloseReason;
 use crate::server::Monitor;
-use histogram::Histogram;
+use crate::sys::region::Region;
+use crate::takeover;
+use histogram::{Histogram, Scale};
 use traffic::Traffic;
 
-/// The bounds of the histogram of how long connections lasted, in seconds: from one question to a
-/// conversation of a day.
-const CONNECTIONS: [u64; 9] = [1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400];
-/// The bounds of the histogram of how long answers took, in microseconds: from a look into memory to somebody
-/// else's server that hangs.
-const ANSWERS: [u64; 19] = [
-    10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
-    1_000_000, 2_500_000, 5_000_000, 10_000_000,
-];
+/// How long connections lasted: from one question to a conversation of a day. Counted in microseconds, because
+/// 10,000 connections that last a year each are more nanoseconds than 64 bits count.
+static CONNECTIONS: Scale = Scale {
+    bounds: &[1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400],
+    bounds_in: Duration::from_secs(1),
+    unit: Duration::from_micros(1),
+};
+/// How long answers took: from a look into memory to somebody else's server that hangs.
+static ANSWERS: Scale = Scale {
+    bounds: &[
+        10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000,
+        1_000_000, 2_500_000, 5_000_000, 10_000_000,
+    ],
+    bounds_in: Duration::from_micros(1),
+    unit: Duration::from_nanos(1),
+};
 
 /// A subscriber that counts what happens to one server, and tells the counts to Prometheus.
 ///
@@ -48,9 +57,9 @@ const ANSWERS: [u64; 19] = [
 ///     Ok(())
 /// }
 /// ```
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
-    counts: Arc<Counts>,
+    counts: Arc<Region<Counts>>,
     monitor: Option<Monitor>,
     log_lines_dropped: Option<Gauge>,
 }
@@ -71,9 +80,16 @@ pub enum ServerState {
 }
 
 impl Metrics {
-    /// Numbers that are all zero, of a server that is starting.
+    /// Numbers that are all zero, of a server that is starting. The first of a process that takes the place of
+    /// one that was killed goes on with what that one has counted.
+    ///
+    /// # Panics
+    /// When there is no memory for them.
     pub fn new() -> Self {
-        Self::default()
+        let counts = takeover::counts().map_or_else(|| Region::new(1), Ok);
+        let counts = Arc::new(counts.expect("there is memory for a page"));
+        counts[0].enter(ServerState::Starting);
+        Self { counts, monitor: None, log_lines_dropped: None }
     }
 
     /// Tells also what the server's open connections are doing and who waits to be accepted, and counts the
@@ -95,7 +111,7 @@ impl Metrics {
 
     /// Where the server is in its life.
     pub fn state(&self) -> ServerState {
-        self.counts.state()
+        self.counts[0].state()
     }
 
     /// The numbers as `OpenMetrics` text 1.0.0, of the type `application/openmetrics-text`.
@@ -121,7 +137,7 @@ impl Metrics {
 
 impl Subscriber for Metrics {
     fn event(&self, event: &Event) {
-        self.counts.count(event);
+        self.counts[0].count(event);
     }
 
     fn wants_answer_times(&self) -> bool {
@@ -129,7 +145,7 @@ impl Subscriber for Metrics {
     }
 
     fn answered(&self, took: Duration) {
-        self.counts.answers.observe(took);
+        self.counts[0].answers.by(&ANSWERS).observe(took);
     }
 }
 
@@ -143,9 +159,17 @@ impl fmt::Debug for Gauge {
     }
 }
 
-/// What was counted so far.
+impl Default for Metrics {
+    /// As [`new`](Metrics::new).
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What was counted so far. It can lie in memory that outlives the process.
 #[derive(Debug)]
-struct Counts {
+#[repr(C)]
+pub(crate) struct Counts {
     state: AtomicU8,
     max_connections: AtomicUsize,
     opened: AtomicU64,
@@ -157,28 +181,8 @@ struct Counts {
     reloads: [AtomicU64; 2],
     worker_restarts: AtomicU64,
     traffic: Traffic,
-    connections: Histogram,
-    answers: Histogram,
-}
-
-impl Default for Counts {
-    fn default() -> Self {
-        Self {
-            state: AtomicU8::default(),
-            max_connections: AtomicUsize::default(),
-            opened: AtomicU64::default(),
-            closed: Default::default(),
-            refused: Default::default(),
-            accept_failures: AtomicU64::default(),
-            turned_away: AtomicU64::default(),
-            reloads: Default::default(),
-            worker_restarts: AtomicU64::default(),
-            traffic: Traffic::default(),
-            // 10,000 connections that last a year each are more nanoseconds than 64 bits count.
-            connections: Histogram::new(CONNECTIONS.map(Duration::from_secs), Duration::from_micros(1)),
-            answers: Histogram::new(ANSWERS.map(Duration::from_micros), Duration::from_nanos(1)),
-        }
-    }
+    connections: Histogram<{ CONNECTIONS.bounds.len() + 1 }>,
+    answers: Histogram<{ ANSWERS.bounds.len() + 1 }>,
 }
 
 impl Counts {
@@ -189,12 +193,10 @@ impl Counts {
                 self.enter(ServerState::Serving);
             }
             Event::Connected { .. } => add(&self.opened, 1),
-            // Those that are lost are closed as well.
-            Event::Resumed { resumed, lost } => add(&self.opened, (resumed + lost) as u64),
             Event::Closed { reason, messages, bytes_in, bytes_out, lasted, .. } => {
                 add_at(&self.closed, *reason as usize);
                 self.traffic.close(*messages, *bytes_in, *bytes_out);
-                self.connections.observe(*lasted);
+                self.connections.by(&CONNECTIONS).observe(*lasted);
             }
             Event::Refused { reason, .. } => add_at(&self.refused, *reason as usize),
             Event::AcceptFailed { .. } => add(&self.accept_failures, 1),
@@ -206,11 +208,14 @@ impl Counts {
                 add_at(&self.reloads, 0);
             }
             Event::ReloadFailed { .. } => add_at(&self.reloads, 1),
-            // This worker has counted none of those before it.
             Event::WorkerRestarted { restarts, .. } => {
                 self.worker_restarts.store((*restarts).into(), Relaxed);
             }
-            Event::Listening { .. } | Event::ListenerClosed { .. } | Event::BacklogLowered { .. } => {}
+            // Whoever goes on was counted when it came.
+            Event::Resumed { .. }
+            | Event::Listening { .. }
+            | Event::ListenerClosed { .. }
+            | Event::BacklogLowered { .. } => {}
         }
     }
 

@@ -8,7 +8,7 @@ mod escape;
 #[cfg(feature = "log")]
 mod log;
 #[cfg(feature = "metrics")]
-mod metrics;
+pub(crate) mod metrics;
 mod subscriber;
 mod text;
 #[cfg(feature = "tracing")]

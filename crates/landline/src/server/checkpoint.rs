@@ -4,6 +4,11 @@
 //! answered, where the rest of it lies, and where the replies lie that are being sent. There are two, and one
 //! store says which of them holds: killed at any moment, a process leaves one that is whole.
 
+#![cfg_attr(
+    not(all(target_os = "linux", feature = "takeover")),
+    allow(dead_code, reason = "where no process takes over, nobody goes on with what was left")
+)]
+
 use std::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{Acquire, Relaxed, Release},

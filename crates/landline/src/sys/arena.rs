@@ -1,5 +1,9 @@
 //! Memory for buffers that outlives the process: blocks of fixed sizes, each in one hand at a time.
 
+#![cfg_attr(
+    not(all(target_os = "linux", feature = "takeover")),
+    allow(dead_code, reason = "where no process takes over, nobody goes on with what was left")
+)]
 #![allow(unsafe_code, reason = "a block is memory of its own, though it lies among others")]
 
 use std::collections::HashSet;

@@ -24,6 +24,10 @@ unsafe impl Plain for crate::server::table::Head {}
 // SAFETY: as with a slot.
 unsafe impl Plain for crate::server::checkpoint::Checkpoints {}
 
+// SAFETY: as with a slot.
+#[cfg(feature = "metrics")]
+unsafe impl Plain for crate::event::metrics::Counts {}
+
 // SAFETY: an atomic integer, valid whatever its bits.
 unsafe impl Plain for std::sync::atomic::AtomicU8 {}
 

@@ -10,6 +10,8 @@ use crate::address::Address;
 use crate::event::Subscriber;
 use crate::server::Ask;
 use crate::server::table::Table;
+#[cfg(feature = "metrics")]
+use crate::{event::metrics::Counts, sys::region::Region};
 
 /// That a listener is on record.
 #[derive(Debug)]
@@ -32,6 +34,11 @@ impl Orders {
 }
 
 pub(crate) fn table(_: usize) -> Option<Arc<Table>> {
+    None
+}
+
+#[cfg(feature = "metrics")]
+pub(crate) fn counts() -> Option<Region<Counts>> {
     None
 }
 

@@ -8,6 +8,8 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
+#[cfg(feature = "metrics")]
+use crate::event::metrics::Counts;
 use crate::server::TABLE_MAX;
 use crate::server::checkpoint::Checkpoints;
 use crate::server::table::{Head, Phase, Slot};
@@ -28,6 +30,9 @@ pub(crate) const WORDS_MAX: usize = 472;
 const REMEMBERED: usize = LISTENERS + LISTENERS_MAX * size_of::<Record>();
 /// The most that is remembered, in bytes.
 pub const REMEMBERED_MAX: usize = 1 << 20;
+/// What the metrics have counted.
+#[cfg(feature = "metrics")]
+const COUNTS: usize = TABLE - 2 * PAGE;
 /// What follows is for the connections and their bytes.
 const TABLE: usize = 4 << 20;
 const SLOTS: usize = TABLE + PAGE;
@@ -39,7 +44,10 @@ const LEN: usize = ARENA + arena::LEN;
 const _: () = assert!(size_of::<Control>() <= PAGE);
 const _: () = assert!(size_of::<Head>() <= PAGE);
 const _: () = assert!(size_of::<Record>() == 512);
-const _: () = assert!(REMEMBERED.is_multiple_of(PAGE) && REMEMBERED + PAGE + 2 * REMEMBERED_MAX <= TABLE);
+const _: () =
+    assert!(REMEMBERED.is_multiple_of(PAGE) && REMEMBERED + PAGE + 2 * REMEMBERED_MAX <= TABLE - 2 * PAGE);
+#[cfg(feature = "metrics")]
+const _: () = assert!(size_of::<Counts>() <= 2 * PAGE);
 
 /// The whole of it.
 #[derive(Debug)]
@@ -95,6 +103,12 @@ impl Memory {
         let live = slots.filter(|(_, slot)| slot.phase() != Phase::Free && slot.cookie() != 0);
         let live = live.filter(|(number, slot)| socket::cookie_of(*number) == slot.cookie());
         live.map(|(number, _)| number)
+    }
+
+    /// What the metrics have counted.
+    #[cfg(feature = "metrics")]
+    pub(crate) fn counts(&self) -> &[Counts] {
+        self.0.records(COUNTS, 1)
     }
 
     fn remembered(&self) -> &Remembered {

@@ -47,6 +47,8 @@ mod worker;
 pub use keeper::{Ended, keep};
 pub(crate) use listeners::{OnRecord, on_record, publish};
 pub use memory::REMEMBERED_MAX;
+#[cfg(feature = "metrics")]
+pub(crate) use worker::counts;
 pub(crate) use worker::{Orders, ending, obey_signals_oneself, orders, serving, table, take_accepted, tell};
 
 use worker::Worker;

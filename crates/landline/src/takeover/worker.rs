@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{
-    AtomicU32,
+    AtomicBool, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,6 +15,8 @@ use tokio::io::unix::AsyncFd;
 use super::keeper::Kept;
 use super::memory::Control;
 use super::{listeners, sweep};
+#[cfg(feature = "metrics")]
+use crate::event::metrics::Counts;
 use crate::event::{Event, Subscriber};
 use crate::server::Ask;
 use crate::server::table::{Lasting, Table};
@@ -121,6 +123,14 @@ pub(crate) fn take_accepted() -> Vec<(usize, u64)> {
 fn accepted() -> MutexGuard<'static, Vec<(usize, u64)>> {
     static ACCEPTED: Mutex<Vec<(usize, u64)>> = Mutex::new(Vec::new());
     ACCEPTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where what is counted outlives this worker; for whoever asks first.
+#[cfg(feature = "metrics")]
+pub(crate) fn counts() -> Option<Region<Counts>> {
+    static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+    let worker = Worker::this().filter(|_| !IS_TAKEN.swap(true, Relaxed))?;
+    Some(Region::shared(worker.kept.memory.counts()))
 }
 
 /// The table that outlives this worker, for descriptors below `capacity`.

@@ -10,17 +10,19 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use super::histogram::Scaled;
 use super::traffic::Told;
-use super::{Counts, Gauge, Histogram, ServerState};
+use super::{ANSWERS, CONNECTIONS, Counts, Gauge, ServerState};
 use crate::close::CloseReason;
 use crate::event::Refusal;
 use crate::server::{MESSAGES_PER_SAMPLE, Monitor, State, Totals};
 use crate::sys::limits;
+use crate::sys::region::Region;
 
 /// What is told whenever somebody asks.
 #[derive(Debug)]
 pub(super) struct Families {
-    pub(super) counts: Arc<Counts>,
+    pub(super) counts: Arc<Region<Counts>>,
     pub(super) monitor: Option<Monitor>,
     pub(super) log_lines_dropped: Option<Gauge>,
 }
@@ -29,7 +31,7 @@ impl Collector for Families {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut out = Writer(encoder);
         let mut live = Totals::default();
-        let traffic = self.counts.traffic.tell(|| {
+        let traffic = self.counts[0].traffic.tell(|| {
             live = self.monitor.as_ref().map_or_else(Totals::default, Monitor::totals);
             live
         });
@@ -43,7 +45,7 @@ impl Collector for Families {
 
 impl Families {
     fn server(&self, out: &mut Writer<'_>) -> fmt::Result {
-        let counts = &self.counts;
+        let counts = &self.counts[0];
         let state = counts.state();
         out.gauge(
             "landline_serving",
@@ -74,7 +76,7 @@ impl Families {
     }
 
     fn connections(&self, out: &mut Writer<'_>, live: &Totals) -> fmt::Result {
-        let counts = &self.counts;
+        let counts = &self.counts[0];
         // What closed had been opened before: looked at in this order, there is never less than nothing.
         let closed = counts.closed.each_ref().map(|counter| counter.load(Relaxed));
         let opened = counts.opened.load(Relaxed);
@@ -105,12 +107,12 @@ impl Families {
         out.histogram(
             "landline_connection_duration_seconds",
             "How long connections lasted, from accept to close.",
-            &counts.connections,
+            counts.connections.by(&CONNECTIONS),
         )
     }
 
     fn callers(&self, out: &mut Writer<'_>) -> fmt::Result {
-        let counts = &self.counts;
+        let counts = &self.counts[0];
         out.counters(
             "landline_connections_refused",
             "How many callers were not let in, by why they were not.",
@@ -154,7 +156,7 @@ impl Families {
         let help = format!(
             "How long services took to answer a message; one of {MESSAGES_PER_SAMPLE} of each thread is timed."
         );
-        out.histogram("landline_answer_seconds", &help, &self.counts.answers)
+        out.histogram("landline_answer_seconds", &help, self.counts[0].answers.by(&ANSWERS))
     }
 
     fn process(&self, out: &mut Writer<'_>) -> fmt::Result {
@@ -212,7 +214,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn histogram(&mut self, name: &str, help: &str, durations: &Histogram) -> fmt::Result {
+    fn histogram(&mut self, name: &str, help: &str, durations: Scaled<'_>) -> fmt::Result {
         let buckets = durations.buckets();
         let count = buckets.iter().map(|(_, count)| count).sum();
         let mut encoder = self.0.encode_descriptor(name, help, None, MetricType::Histogram)?;

@@ -7,6 +7,7 @@ use crate::server::Totals;
 
 /// What connections have done.
 #[derive(Debug, Default)]
+#[repr(C)]
 pub(super) struct Traffic {
     messages: Count,
     bytes_in: Count,
@@ -14,6 +15,7 @@ pub(super) struct Traffic {
 }
 
 #[derive(Debug, Default)]
+#[repr(C)]
 struct Count {
     /// Of the connections that closed.
     closed: AtomicU64,
