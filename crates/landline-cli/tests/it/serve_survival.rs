@@ -137,7 +137,11 @@ fn callers_between_two_messages_notice_nothing() {
         }
     }
     // They count as before: ten more may call from here, and no eleventh.
-    let more: Vec<Caller> = (0..10).map(|_| server.call()).collect();
+    let mut more: Vec<Caller> = (0..10).map(|_| server.call()).collect();
+    for caller in &mut more {
+        // Two threads accept, and the last to call must not be taken first.
+        caller.asks("hello\n");
+    }
     server.call().hears_out("busy\n");
     drop((callers, more));
     server.signal(Signal::TERM);
@@ -164,26 +168,36 @@ fn callers_within_a_message_or_a_reply_notice_nothing() {
 }
 
 #[test]
-fn a_unix_socket_and_the_control_socket_go_on_with_their_files() {
+fn a_unix_socket_goes_on_with_its_file_and_its_callers_and_so_does_the_control_socket() {
     let folder = Config::new("");
     let path = folder.0.join("echo.sock");
     folder.now_says(format!(
         "crash_survival = 'on'\n[[listener]]\naddress = 0\n[[listener]]\naddress = 'unix:{}'\nservice = 'echo'\n",
         path.display()
     ));
-    let mut server = folder.serve(&["--control", folder.0.join("ctl.sock").to_str().unwrap()]);
+    let ctl = folder.0.join("ctl.sock");
+    let mut server = folder.serve(&["--threads", "1", "--control", ctl.to_str().unwrap()]);
     let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
     let before = inode(&path);
-    kill_worker(&mut server);
+    let [silent, asked] = [(); 2].map(|()| UnixStream::connect(&path).unwrap());
+    let is_answered = |mut caller: &UnixStream| {
+        caller.set_read_timeout(Some(GUARD)).unwrap();
+        caller.write_all(b"hello").unwrap();
+        let mut heard = [0; 5];
+        caller.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"hello");
+    };
+    for _ in 0..2 {
+        is_answered(&asked);
+        // When this one is answered, on the one thread that there is, that one is at rest.
+        server.call().asks("hello");
+        kill_worker(&mut server);
+    }
     assert_eq!(inode(&path), before);
-    let mut caller = UnixStream::connect(&path).unwrap();
-    caller.set_read_timeout(Some(GUARD)).unwrap();
-    caller.write_all(b"hello").unwrap();
-    let mut heard = [0; 5];
-    caller.read_exact(&mut heard).unwrap();
-    assert_eq!(&heard, b"hello");
-    drop(caller);
-    let ctl = folder.0.join("ctl.sock");
+    is_answered(&asked);
+    is_answered(&silent);
+    is_answered(&UnixStream::connect(&path).unwrap());
+    drop((silent, asked));
     let status = run(landline(["ctl", "--control", ctl.to_str().unwrap(), "status"]), Stdio::null());
     assert!(text(&status.stdout).contains(&format!("(pid {})", server.id())), "{status:?}");
     server.stop().in_order();

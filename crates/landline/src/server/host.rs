@@ -151,11 +151,17 @@ impl Host {
             Excess::Close => return,
             Excess::Reset => return socket::reset_on_close(&caller.socket),
         }
+        self.see_off(caller.socket);
+    }
+
+    /// Reads away for a moment what still comes from somebody to whom our side has ended, so that what was said
+    /// last is not lost to a reset.
+    pub(crate) fn see_off(&self, socket: OwnedFd) {
         if Rc::strong_count(&self.refusals) > REFUSALS_MAX {
             return;
         }
         let seen_off = Rc::clone(&self.refusals);
-        let Ok(stream) = Stream::socket(caller.socket) else {
+        let Ok(stream) = Stream::socket(socket) else {
             return;
         };
         let pool = Rc::clone(&self.local.pool);

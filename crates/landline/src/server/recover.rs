@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::checkpoint::{Checkpoint, Checkpoints, Left, State};
 use super::door::Door;
 use super::host::Host;
+use super::listen::ListenAddr;
 use super::listener::Listener;
 use super::local::Share;
 use super::plan::Plan;
@@ -63,7 +64,12 @@ fn resume(host: &Rc<Host>, plan: &Plan, number: usize, slot: &Slot) -> Option<()
     match fate(slot, checkpoint, &socket, &local.pool, listener.server.resumes()) {
         Fate::New => slot.set_framing(0),
         Fate::GoesOn(left) => drop(local.left.borrow_mut().insert(number, left)),
-        Fate::Lost => return None,
+        Fate::Lost => {
+            // What was sent to it may still be on its way.
+            let _ = socket::end(&socket);
+            host.see_off(socket);
+            return None;
+        }
     }
     let resumed = host.resume(socket, listener, plan);
     passed(Step::Recover);
@@ -108,7 +114,8 @@ fn fate(
     let is_untouched = || positions(socket).is_ok_and(|at| (at.consumed, at.written) == (0, 0));
     let left = match checkpoint {
         _ if slot.phase() == Phase::Closing => None,
-        None if is_untouched() => return Fate::New,
+        // Such a one says where it receives before it does, and what it sends before that.
+        None if resumable || is_untouched() => return Fate::New,
         Some(checkpoint) if resumable && checkpoint.state != State::Torn => {
             left(slot, &checkpoint, socket, pool)
         }
@@ -150,7 +157,10 @@ fn left(slot: &Slot, at: &Checkpoint, socket: &OwnedFd, pool: &Rc<Pool>) -> Opti
 
 /// Where a connection called: the listener with its local address, or with its port and every address.
 fn listener_of<'a>(socket: &OwnedFd, plan: &'a Plan) -> Option<&'a Arc<Listener>> {
-    let called = socket::local_addr(socket).ok()?;
+    let Ok(called) = socket::local_addr(socket) else {
+        let path = ListenAddr::Unix(socket::local_path(socket)?);
+        return plan.listeners.iter().find(|listener| listener.bound.address == path);
+    };
     let candidates =
         || plan.listeners.iter().filter_map(|listener| Some((listener.bound.address.ip()?, listener)));
     let exact = candidates().find(|(address, _)| *address == called);

@@ -36,6 +36,7 @@ impl<S: Service> Handler for Framed<S> {
         let talk = match &mut opened {
             Ok(talk) => talk,
             Err(batch) => {
+                batch.reply.tear();
                 batch.reply.deliver().await?;
                 return batch.reply.failure();
             }

@@ -129,13 +129,19 @@ impl Reply {
     pub async fn flush(&mut self) -> io::Result<()> {
         self.complete();
         // A part of an answer can't be taken back.
-        if let Some(checkpoints) = self.link().checkpoints() {
-            checkpoints.update(|checkpoint| checkpoint.state = State::Torn);
-        }
+        self.tear();
         self.deliver().await?;
         // The peer has taken everything: from here on it is the service that takes its time.
         self.link().enter(Phase::Answering);
         Ok(())
+    }
+
+    /// What is gathered is sent without being staged: if the process is killed from here on, the connection
+    /// is lost.
+    pub(super) fn tear(&self) {
+        if let Some(checkpoints) = self.link().checkpoints() {
+            checkpoints.update(|checkpoint| checkpoint.state = State::Torn);
+        }
     }
 
     /// Ends the connection once the replies are sent; messages that came after this one are not answered.

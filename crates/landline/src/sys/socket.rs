@@ -137,6 +137,14 @@ pub(crate) fn local_addr(socket: &impl AsFd) -> io::Result<SocketAddr> {
     address.map(canonical).map_err(|_| io::ErrorKind::Unsupported.into())
 }
 
+/// The path of our end, if it is that of a Unix socket with one.
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+pub(crate) fn local_path(socket: &impl AsFd) -> Option<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let address = rustix::net::SocketAddrUnix::try_from(rustix::net::getsockname(socket).ok()?).ok()?;
+    Some(std::path::PathBuf::from(std::ffi::OsStr::from_bytes(address.path_bytes()?)))
+}
+
 /// The address of the other end, if it has one.
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 pub(crate) fn peer_addr(socket: &impl AsFd) -> io::Result<SocketAddr> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{
-    AtomicBool, AtomicU32,
+    AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -128,7 +128,7 @@ fn accepted() -> MutexGuard<'static, Vec<(usize, u64)>> {
 /// Where what is counted outlives this worker; for whoever asks first.
 #[cfg(feature = "metrics")]
 pub(crate) fn counts() -> Option<Region<Counts>> {
-    static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+    static IS_TAKEN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
     let worker = Worker::this().filter(|_| !IS_TAKEN.swap(true, Relaxed))?;
     Some(Region::shared(worker.kept.memory.counts()))
 }
