@@ -88,21 +88,21 @@ impl Memory {
 
     /// The connections in the table: their descriptors, if those still are what they were.
     pub(crate) fn live_connections(&self) -> impl Iterator<Item = RawFd> {
-        self.live().filter_map(|number| RawFd::try_from(number).ok())
+        let theirs = self.live().filter(|(number, slot)| socket::cookie_of(*number) == slot.cookie());
+        theirs.filter_map(|(number, _)| RawFd::try_from(number).ok())
     }
 
     /// The blocks that the connections in the table have.
     pub(crate) fn blocks_in_use(&self) -> impl Iterator<Item = Handle> {
-        let current = self.live().filter_map(|number| self.checkpoints(number + 1)[number].current());
+        let live = self.live().map(|(number, _)| number);
+        let current = live.filter_map(|number| self.checkpoints(number + 1)[number].current());
         current.flat_map(|checkpoint| checkpoint.handles())
     }
 
-    fn live(&self) -> impl Iterator<Item = usize> {
+    fn live(&self) -> impl Iterator<Item = (usize, &Slot)> {
         let used = self.table(1).0[0].used();
         let slots = self.table(used).1.iter().enumerate();
-        let live = slots.filter(|(_, slot)| slot.phase() != Phase::Free && slot.cookie() != 0);
-        let live = live.filter(|(number, slot)| socket::cookie_of(*number) == slot.cookie());
-        live.map(|(number, _)| number)
+        slots.filter(|(_, slot)| slot.phase() != Phase::Free && slot.cookie() != 0)
     }
 
     /// What the metrics have counted.

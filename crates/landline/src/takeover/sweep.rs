@@ -34,9 +34,11 @@ pub(super) fn close_what_was_left(kept: &Kept) -> Vec<(usize, u64)> {
         if left == 0 {
             break;
         }
-        if descriptors::is_open(number) {
+        // What is kept was looked at already, but for the standard streams.
+        let is_kept = keep.contains(&number);
+        if (is_kept && !STANDARD.contains(&number)) || descriptors::is_open(number) {
             left = left.saturating_sub(1);
-            if keep.contains(&number) {
+            if is_kept {
                 continue;
             }
             match usize::try_from(number).ok().zip(descriptors::untouched_connection(number)) {
