@@ -11,7 +11,7 @@ use rustix::thread::sched_getaffinity;
 
 use super::figures::{float, median, number, spread};
 use super::load::Load;
-use super::proc::cpu;
+use super::proc::cpu_with_children;
 use super::program::{Program, Served};
 use super::report::Report;
 use super::traffic::Traffic;
@@ -105,9 +105,9 @@ impl Seat {
     fn cost(&mut self) -> Outcome<f64> {
         // Whoever ran before has had the caches; who runs after itself would be at an advantage.
         self.load.exchange(self.messages / WARM_UP)?;
-        let before = cpu(self.served.pid())?;
+        let before = cpu_with_children(self.served.pid())?;
         let messages = self.load.exchange(self.messages)?;
-        let after = cpu(self.served.pid())?;
+        let after = cpu_with_children(self.served.pid())?;
         Ok((after - before) / float(messages))
     }
 }

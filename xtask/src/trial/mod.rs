@@ -23,6 +23,7 @@ mod slow_peers;
 mod spread;
 mod startup;
 mod steady;
+mod survival_cost;
 mod syscalls;
 mod tail;
 pub(crate) mod traffic;
@@ -65,6 +66,11 @@ const TRIALS: &[Trial] = &[
         name: "versus",
         about: "CPU time for a reply, next to the program that LANDLINE_BASE names",
         run: versus::run,
+    },
+    Trial {
+        name: "survival-cost",
+        about: "CPU time for a reply with crash survival, next to without",
+        run: survival_cost::run,
     },
     Trial { name: "wrk", about: "CPU time of the load generator for a request, next to wrk", run: wrk::run },
 ];

@@ -34,6 +34,18 @@ pub(crate) fn cpu(pid: Pid) -> Outcome<f64> {
     Ok(float(sum))
 }
 
+/// The CPU time of a process and of those that it has started, in nanoseconds.
+pub(crate) fn cpu_with_children(pid: Pid) -> Outcome<f64> {
+    let mut sum = cpu(pid)?;
+    for thread in entries(&directory(pid).join("task"))? {
+        let children = read(&thread.join("children"))?;
+        for child in children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)) {
+            sum += cpu(child)?;
+        }
+    }
+    Ok(sum)
+}
+
 /// The CPU time of all processes that this one has started and that have ended, in nanoseconds.
 pub(crate) fn cpu_of_ended() -> Outcome<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN);
