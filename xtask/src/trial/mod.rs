@@ -26,6 +26,7 @@ mod steady;
 mod survival_cost;
 mod syscalls;
 mod tail;
+mod takeover;
 pub(crate) mod traffic;
 mod unfinished;
 pub(crate) mod upper;
@@ -72,6 +73,8 @@ const TRIALS: &[Trial] = &[
         about: "CPU time for a reply with crash survival, next to without",
         run: survival_cost::run,
     },
+    Trial { name: "takeover", about: "what callers notice when its process is killed", run: takeover::run },
+    Trial { name: "takeover-long", about: "the same for a minute a row", run: takeover::run_long },
     Trial { name: "wrk", about: "CPU time of the load generator for a request, next to wrk", run: wrk::run },
 ];
 
@@ -80,7 +83,7 @@ const TRIALS: &[Trial] = &[
 pub(crate) fn list() -> Outcome {
     println!("usage: cargo xtask trial NAME\n");
     for trial in TRIALS {
-        println!("  {:<12} {}", trial.name, trial.about);
+        println!("  {:<13} {}", trial.name, trial.about);
     }
     Ok(())
 }
@@ -115,6 +118,7 @@ pub(crate) fn part(words: &[OsString]) -> Outcome {
             (Ok(port), Ok(connections)) => unfinished::run(port, connections),
             _ => Err("a port and a number of connections".to_owned()),
         },
+        [takeover::parting::PART, ref rest @ ..] => takeover::parting::run(rest),
         _ => Err("no such part".to_owned()),
     }
 }

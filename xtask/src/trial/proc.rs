@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,8 +20,29 @@ pub(crate) fn resident(pid: Pid) -> Outcome<u64> {
 }
 
 fn rss(smaps: &str) -> Option<u64> {
-    let line = smaps.lines().find_map(|line| line.strip_prefix("Rss:"))?;
+    sum(smaps, "Rss:")
+}
+
+/// One of the sums, in bytes.
+fn sum(smaps: &str, name: &str) -> Option<u64> {
+    let line = smaps.lines().find_map(|line| line.strip_prefix(name))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? << 10)
+}
+
+/// The memory that is really there, in bytes; of what it shares with other processes, its part.
+pub(crate) fn proportional(pid: Pid) -> Outcome<u64> {
+    let text = read(&directory(pid).join("smaps_rollup"))?;
+    sum(&text, "Pss:").ok_or_else(|| "smaps_rollup says no Pss".to_owned())
+}
+
+/// The memory of the nameless files that it has open, in bytes, whether or not a process has it in use.
+pub(crate) fn nameless_files(pid: Pid) -> Outcome<u64> {
+    let is_nameless = |entry: &PathBuf| {
+        fs::read_link(entry).is_ok_and(|target| target.to_string_lossy().starts_with("/memfd:"))
+    };
+    let files = entries(&directory(pid).join("fd"))?.into_iter().filter(is_nameless);
+    // stat(2) counts blocks of 512 bytes, whatever the size of a page.
+    Ok(files.filter_map(|file| fs::metadata(file).ok()).map(|file| file.blocks() * 512).sum())
 }
 
 /// The CPU time of all its threads, in nanoseconds. Threads that have ended are not in it.
@@ -119,6 +141,7 @@ fn entries(path: &Path) -> Outcome<Vec<PathBuf>> {
 fn the_resident_memory_is_read_from_what_the_kernel_prints() {
     let text = "55d0-7ffd ---p 0 00:00 0 [rollup]\nRss:                2048 kB\nPss:  1 kB\n";
     assert_eq!(rss(text), Some(2 << 20));
+    assert_eq!(sum(text, "Pss:"), Some(1 << 10));
     assert_eq!(rss("nothing of the kind"), None);
 }
 

@@ -1,0 +1,74 @@
+//! What is done to the process that serves.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::Outcome;
+use crate::trial::program::{PATIENCE, pause};
+
+/// One way in which the process that serves comes to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// By a signal. The kernel's own way out of a shortage of memory is SIGKILL, too.
+    Signal(Signal),
+}
+
+pub(super) const KILL: Fault = Fault::Signal(Signal::KILL);
+pub(super) const SEGV: Fault = Fault::Signal(Signal::SEGV);
+pub(super) const ABORT: Fault = Fault::Signal(Signal::ABORT);
+pub(super) const BUS: Fault = Fault::Signal(Signal::BUS);
+
+/// How often somebody looks whether another process has taken its place.
+const LOOK_EVERY: Duration = Duration::from_micros(500);
+/// After so long a signal is sent again: the handler of Rust's runtime, which looks for overflows of a stack,
+/// lets the first SIGSEGV and SIGBUS pass that come from outside.
+const AGAIN_AFTER: Duration = Duration::from_millis(5);
+
+impl Fault {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Signal(Signal::KILL) => "SIGKILL",
+            Self::Signal(Signal::SEGV) => "SIGSEGV",
+            Self::Signal(Signal::ABORT) => "SIGABRT",
+            Self::Signal(Signal::BUS) => "SIGBUS",
+            Self::Signal(_) => "a signal",
+        }
+    }
+
+    /// Does it, and waits until another process is in its place.
+    pub(super) fn strike(self, keeper: Pid) -> Outcome {
+        let worker = worker(keeper)?.ok_or("the keeper has no worker")?;
+        let Self::Signal(signal) = self;
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            // It may have ended since.
+            let _ = kill_process(worker, signal);
+            let sent = Instant::now();
+            while sent.elapsed() < AGAIN_AFTER {
+                if worker_in_place_of(worker, keeper)? {
+                    return Ok(());
+                }
+                pause(LOOK_EVERY);
+            }
+        }
+        Err(format!("{} was sent, and no other process took over", self.name()))
+    }
+}
+
+fn worker_in_place_of(old: Pid, keeper: Pid) -> Outcome<bool> {
+    Ok(worker(keeper)?.is_some_and(|new| new != old))
+}
+
+/// The one child of a keeper, which has one thread.
+fn worker(keeper: Pid) -> Outcome<Option<Pid>> {
+    let path = format!("/proc/{keeper}/task/{keeper}/children");
+    let children = fs::read_to_string(path).map_err(|error| format!("the server is gone: {error}"))?;
+    Ok(children.split_whitespace().next().and_then(|id| Pid::from_raw(id.parse().ok()?)))
+}
+
+/// The processes of a server that has a keeper.
+pub(super) fn processes(keeper: Pid) -> Outcome<Vec<Pid>> {
+    Ok([keeper].into_iter().chain(worker(keeper)?).collect())
+}
