@@ -11,6 +11,7 @@ mod rows;
 mod table;
 mod tokio_servers;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::process::Command;
 
@@ -25,7 +26,11 @@ use crate::trial::{machine, raise_open_files};
 use choice::Choice;
 use columns::{Column, Measure};
 use rows::{LANDLINE, Row, TOKIO, bare_epoll};
-use table::{Cell, markdown};
+use table::{Cell, behind, markdown};
+
+pub(crate) use tokio_servers::{
+    BARE as BARE_TOKIO, NAIVE as NAIVE_TOKIO, NAIVE_IN_TURN as NAIVE_TOKIO_IN_TURN,
+};
 
 /// Builds what is measured, measures, prints the table and judges landline.
 pub(crate) fn run(words: &[OsString]) -> Outcome {
@@ -51,6 +56,7 @@ pub(crate) fn part(words: &[OsString]) -> Option<Outcome> {
         }
         [tokio_servers::ALONE, _] => tokio_servers::bare,
         [tokio_servers::NAIVE, _] => tokio_servers::naive,
+        [tokio_servers::NAIVE_IN_TURN, _] => tokio_servers::naive_in_turn,
         _ => return None,
     };
     Some(words[1].parse().and_then(serve))
@@ -63,6 +69,9 @@ struct Bench {
     missing: Vec<String>,
     report: Report,
 }
+
+/// Stands behind the title of a row that has a note.
+const MARK: &str = "\u{b9}";
 
 /// A row with what it came to in each column.
 type Measured = (&'static Row, Vec<Cell>);
@@ -110,7 +119,7 @@ impl Bench {
         let head: Vec<String> = std::iter::once("server".to_owned()).chain(titles).collect();
         let line = |(row, cells): &Measured| {
             let cells = cells.iter().map(Cell::text);
-            std::iter::once(row.title.to_owned()).chain(cells).collect::<Vec<_>>()
+            std::iter::once(title(row)).chain(cells).collect::<Vec<_>>()
         };
         let mut lines: Vec<_> = rows.iter().map(line).collect();
         lines.push(self.line_of_bare(
@@ -125,10 +134,25 @@ impl Bench {
             "CPU time for a verified reply, as a ratio to the bare epoll loop's: the median of all pairs, and"
         );
         println!("between which figures the middle half of them lies.");
+        let notes: BTreeSet<&str> = rows.iter().filter_map(|(row, _)| row.note).collect();
+        for note in notes {
+            println!("{MARK} {note}");
+        }
         for words in &self.missing {
             println!("- {words}");
         }
         println!();
+        self.tell_places(rows);
+    }
+
+    /// Says of each column who takes less than landline.
+    fn tell_places(&self, rows: &[Measured]) {
+        let Some((_, landline)) = rows.iter().find(|(row, _)| row.name == LANDLINE) else { return };
+        for (place, column) in self.choice.columns.iter().enumerate() {
+            let others = rows.iter().filter(|(row, _)| row.name != LANDLINE);
+            let others: Vec<_> = others.map(|(row, cells)| (title(row), &cells[place])).collect();
+            println!("  {}: landline is {}", column.title, behind(&landline[place], &others));
+        }
     }
 
     /// What the loop itself came to, of all contests that it was in.
@@ -172,6 +196,11 @@ impl Bench {
         }
         self.report.judge()
     }
+}
+
+/// A row's title, marked if there is something to be known beside its figures.
+fn title(row: &Row) -> String {
+    if row.note.is_some() { format!("{} {MARK}", row.title) } else { row.title.to_owned() }
 }
 
 /// Compares the two directly: a ratio of ratios would have the noise of both.

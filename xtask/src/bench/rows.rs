@@ -22,7 +22,12 @@ pub(super) struct Row {
     start: fn(&'static str, Wording) -> Outcome<Option<Rival>>,
     /// How a message without lines is worded for it.
     wording: Wording,
+    /// What has to be known beside its figures.
+    pub(super) note: Option<&'static str>,
 }
+
+const UNEVEN: &str = "With many connections in a closed loop it answers some callers again and again while others \
+     wait, and so finds those in the processor's caches: `cargo xtask trial evenness`.";
 
 /// By this name others are compared with it.
 pub(super) const LANDLINE: &str = "landline";
@@ -33,7 +38,7 @@ const fn row(
     title: &'static str,
     start: fn(&'static str, Wording) -> Outcome<Option<Rival>>,
 ) -> Row {
-    Row { name, title, is_usual: false, start, wording: Wording::Raw }
+    Row { name, title, is_usual: false, start, wording: Wording::Raw, note: None }
 }
 
 pub(super) const ROWS: &[Row] = &[
@@ -44,6 +49,7 @@ pub(super) const ROWS: &[Row] = &[
     },
     Row {
         is_usual: true,
+        note: Some(UNEVEN),
         ..row("naive-tokio", "tokio, as in tutorials", |name, wording| {
             tokio(name, tokio_servers::NAIVE, wording)
         })
@@ -53,6 +59,9 @@ pub(super) const ROWS: &[Row] = &[
     }),
     row("tokio-alone", "tokio, bare loop, one thread", |name, wording| {
         tokio(name, tokio_servers::ALONE, wording)
+    }),
+    row("naive-tokio-in-turn", "tokio, as in tutorials, one queue", |name, wording| {
+        tokio(name, tokio_servers::NAIVE_IN_TURN, wording)
     }),
     row("go", "Go net", go),
     row("node", "Node net", node),

@@ -45,6 +45,27 @@ pub(super) fn markdown(head: &[String], rows: &[Vec<String>]) -> String {
     line(head) + &rule + &rows
 }
 
+/// Whom a row is behind, by the figures that the table shows.
+pub(super) fn behind(row: &Cell, others: &[(String, &Cell)]) -> String {
+    let shown = |cell: &Cell| cell.median().map(|figure| (figure * 100.0).round());
+    let Some(own) = shown(row) else { return "not measured".to_owned() };
+    let ahead = others.iter().filter(|(_, other)| shown(other).is_some_and(|figure| figure < own));
+    let titles: Vec<&str> = ahead.map(|(title, _)| title.as_str()).collect();
+    if titles.is_empty() { "behind no other row".to_owned() } else { format!("behind {}", titles.join("; ")) }
+}
+
+#[test]
+fn a_row_is_behind_those_whose_figure_is_less_to_two_places() {
+    let cell = |figure: f64| Cell::Ratios(vec![figure]);
+    let (same, less, more) = (cell(1.001), cell(0.99), cell(1.2));
+    let named = |name: &str, cell| (name.to_owned(), cell);
+    let others = [named("same", &same), named("more", &more), named("apart", &Cell::Apart)];
+    assert_eq!(behind(&cell(1.0), &others), "behind no other row");
+    let others = [named("less", &less), named("more", &more)];
+    assert_eq!(behind(&cell(1.0), &others), "behind less");
+    assert_eq!(behind(&Cell::Failed, &others), "not measured");
+}
+
 #[test]
 fn a_cell_says_the_median_and_the_middle_half() {
     let ratios = (0..100).map(|step| 1.0 + f64::from(step) / 100.0).collect();

@@ -15,9 +15,10 @@ use crate::trial::raise_open_files;
 use crate::trial::upper::{Cut, READ, Upper, output};
 
 /// Their words on the command line.
-pub(super) const BARE: &str = "reference-tokio";
+pub(crate) const BARE: &str = "reference-tokio";
 pub(super) const ALONE: &str = "reference-tokio-alone";
-pub(super) const NAIVE: &str = "naive-tokio";
+pub(crate) const NAIVE: &str = "naive-tokio";
+pub(crate) const NAIVE_IN_TURN: &str = "naive-tokio-in-turn";
 
 /// How much the naive one reads at once, in bytes.
 const NAIVE_BUFFER: usize = 64 << 10;
@@ -54,7 +55,16 @@ fn poll_answer(stream: &mut TcpStream, upper: &mut Upper, cx: &mut Context<'_>) 
 /// The same with a task, a buffer and a loop for each connection, on the runtime that most programs have; it
 /// gets one worker, beside the thread that accepts.
 pub(super) fn naive(cut: Cut) -> Outcome {
-    serve(Builder::new_multi_thread().worker_threads(1), move |stream| async move {
+    talk_naively(Builder::new_multi_thread().worker_threads(1), cut)
+}
+
+/// The same on the runtime with one thread and one queue, which serves everybody in turn.
+pub(super) fn naive_in_turn(cut: Cut) -> Outcome {
+    talk_naively(&mut Builder::new_current_thread(), cut)
+}
+
+fn talk_naively(runtime: &mut Builder, cut: Cut) -> Outcome {
+    serve(runtime, move |stream| async move {
         let _ = match cut {
             Cut::Raw => say_in_capitals(stream).await,
             Cut::Line => say_lines_in_capitals(stream).await,

@@ -6,6 +6,7 @@
 
 mod cpu;
 pub(crate) mod duel;
+mod evenness;
 pub(crate) mod figures;
 mod generator;
 mod idle_memory;
@@ -63,6 +64,11 @@ const TRIALS: &[Trial] = &[
     Trial { name: "vanished", about: "how long a connection outlives its peer", run: vanished::run },
     Trial { name: "cpu", about: "CPU time for a reply, next to a bare epoll loop", run: cpu::run },
     Trial { name: "tail", about: "p99.9 at half of capacity, next to a bare epoll loop", run: tail::run },
+    Trial {
+        name: "evenness",
+        about: "whether some callers wait while others are served",
+        run: evenness::run,
+    },
     Trial {
         name: "versus",
         about: "CPU time for a reply, next to the program that LANDLINE_BASE names",
