@@ -26,6 +26,8 @@ mod serve_start;
 mod serve_steps;
 mod serve_stop;
 mod serve_survival;
+#[cfg(target_os = "linux")]
+mod serve_takeover;
 mod serve_terminal;
 mod serve_tutorial;
 mod serving;

@@ -28,7 +28,7 @@ fn worker_of(keeper: u32) -> u32 {
 }
 
 /// A server that goes on when it is killed, once it has said so: the log of a process that is killed is lost.
-fn survivor(flags: &[&str]) -> Serving {
+pub(crate) fn survivor(flags: &[&str]) -> Serving {
     let mut server = serve(&[&ON[..], flags].concat());
     server.says("if its process is killed");
     server
