@@ -45,7 +45,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
         _ => {
             let is_json = setup.server.log_format == Some(LogFormat::Json);
             let done = if setup.server.crash_survival == Some(Switch::On) {
-                survival::keep(|| serve_on(&setup, args).map_err(|failure| failure.in_json(is_json)))
+                survival::keep(&setup.server, || {
+                    serve_on(&setup, args).map_err(|failure| failure.in_json(is_json))
+                })
             } else {
                 serve(&setup, args).map(|()| 0)
             };

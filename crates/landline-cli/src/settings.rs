@@ -79,6 +79,18 @@ pub(crate) struct ServerSettings {
     #[serde(deserialize_with = "key::name")]
     pub(crate) crash_survival: Option<Switch>,
 
+    /// With crash survival: kill and replace a process one of whose event loops stands still for this long,
+    /// and for at least 1s [default: 5s]
+    #[arg(long, value_name = "DUR", value_parser = units::limit)]
+    #[serde(deserialize_with = "key::limit")]
+    pub(crate) watchdog_timeout: Option<Limit>,
+
+    /// With crash survival: whether a process that dies of a fault leaves a core dump, for which callers
+    /// wait [default: off]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    #[serde(deserialize_with = "key::name")]
+    pub(crate) core_dumps: Option<Switch>,
+
     /// How events are written to stderr [default: text]
     #[arg(long, value_name = "FORMAT")]
     #[serde(deserialize_with = "key::name")]
@@ -212,6 +224,8 @@ impl ServerSettings {
             http: self.http.or(others.http),
             http_token_file: self.http_token_file.or(others.http_token_file),
             crash_survival: self.crash_survival.or(others.crash_survival),
+            watchdog_timeout: self.watchdog_timeout.or(others.watchdog_timeout),
+            core_dumps: self.core_dumps.or(others.core_dumps),
             log_format: self.log_format.or(others.log_format),
         }
     }

@@ -50,6 +50,9 @@ pub enum CloseReason {
     /// The process that served it died in the middle of something, and the one that took its place could not
     /// go on.
     WorkerDied,
+    /// The process that served it died of a fault, or stood still, while it was being served, and so did the
+    /// one that took its place.
+    Poison,
 }
 
 /// What is done with the socket when a connection ends.
@@ -66,7 +69,7 @@ pub(crate) enum Farewell {
 
 impl CloseReason {
     /// Every reason, in the order the docs list them.
-    pub const ALL: [CloseReason; 21] = [
+    pub const ALL: [CloseReason; 22] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::PeerVanished,
@@ -88,6 +91,7 @@ impl CloseReason {
         Self::Cut,
         Self::IoFailed,
         Self::WorkerDied,
+        Self::Poison,
     ];
 
     /// The name under which JSON and the metrics know it.
@@ -114,6 +118,7 @@ impl CloseReason {
             Self::Cut => "cut",
             Self::IoFailed => "io_failed",
             Self::WorkerDied => "worker_died",
+            Self::Poison => "poison",
         }
     }
 
@@ -141,6 +146,7 @@ impl CloseReason {
             Self::Cut => "cut",
             Self::IoFailed => "input or output failed",
             Self::WorkerDied => "its process died within a message",
+            Self::Poison => "its process died of it twice",
         }
     }
 
@@ -183,7 +189,8 @@ impl CloseReason {
             | Self::DrainDeadline
             | Self::Cut
             | Self::IoFailed
-            | Self::WorkerDied => Farewell::Close,
+            | Self::WorkerDied
+            | Self::Poison => Farewell::Close,
             Self::WriteTimeout => Farewell::Reset,
         }
     }

@@ -77,7 +77,7 @@ pub async fn converse_with<H: Handler>(
     let link = connection.into_link();
     tokio::select! {
         ((), ()) = async { tokio::join!(drive(&handler, link), caller(far)) } => {}
-        () = local.sweep() => {}
+        () = local.sweep(None) => {}
     }
     Transcript { events: events.events() }
 }

@@ -50,6 +50,8 @@ pub(super) fn anew(
         ("http", setup.server.http != before.http),
         ("http_token_file", setup.server.http_token_file != before.http_token_file),
         ("crash_survival", setup.server.crash_survival != before.crash_survival),
+        ("watchdog_timeout", setup.server.watchdog_timeout != before.watchdog_timeout),
+        ("core_dumps", setup.server.core_dumps != before.core_dumps),
         ("log_format", setup.server.log_format != before.log_format),
     ];
     if let Some((name, _)) = fixed.iter().find(|(_, changed)| *changed) {

@@ -178,7 +178,10 @@ fn is_trouble(event: &Event) -> bool {
         Event::Closed { reason, .. } => {
             matches!(
                 reason,
-                CloseReason::HandlerFailed | CloseReason::HandlerPanicked | CloseReason::IoFailed
+                CloseReason::HandlerFailed
+                    | CloseReason::HandlerPanicked
+                    | CloseReason::IoFailed
+                    | CloseReason::Poison
             )
         }
         _ => false,

@@ -7,6 +7,9 @@ use std::sync::{Mutex, PoisonError};
 use landline::{Event, Subscriber};
 
 use crate::exit::{Exit, Failure};
+use crate::settings::ServerSettings;
+#[cfg(target_os = "linux")]
+use crate::settings::Switch;
 
 /// What is said at the start.
 pub(super) const PROMISE: &str = "if its process is killed, another takes its place: \
@@ -14,9 +17,14 @@ pub(super) const PROMISE: &str = "if its process is killed, another takes its pl
 
 /// Runs `work` in a process that is replaced when it is killed; returns the exit code.
 #[cfg(target_os = "linux")]
-pub(super) fn keep(mut work: impl FnMut() -> Result<(), Failure> + Send) -> Result<u8, Failure> {
-    use landline::takeover::{self, Ended};
-    match takeover::keep(|| Failure::code_of(work()))? {
+pub(super) fn keep(
+    settings: &ServerSettings,
+    mut work: impl FnMut() -> Result<(), Failure> + Send,
+) -> Result<u8, Failure> {
+    use landline::takeover::{Ended, Keeping};
+    let keeping = Keeping::new().core_dumps(settings.core_dumps == Some(Switch::On));
+    let keeping = settings.watchdog_timeout.map_or(keeping, |patience| keeping.watchdog_timeout(patience));
+    match keeping.keep(|| Failure::code_of(work()))? {
         Ended::Code(code) => Ok(code),
         ended => Err(Failure::new(Exit::Other, ended.to_string()).with_code(ended.code())),
     }
@@ -24,7 +32,7 @@ pub(super) fn keep(mut work: impl FnMut() -> Result<(), Failure> + Send) -> Resu
 
 /// Runs `work` in a process that is replaced when it is killed: not here.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn keep(_: impl FnMut() -> Result<(), Failure> + Send) -> Result<u8, Failure> {
+pub(super) fn keep(_: &ServerSettings, _: impl FnMut() -> Result<(), Failure> + Send) -> Result<u8, Failure> {
     let failure = Failure::new(Exit::Usage, "a server survives the end of its process on Linux only");
     Err(failure.hint("leave out '--crash-survival on'"))
 }

@@ -5,11 +5,12 @@ use super::*;
 use crate::args;
 
 /// A value that every key takes, for those that take no number.
-const VALUES: [(&str, &str); 13] = [
+const VALUES: [(&str, &str); 14] = [
     ("idle_reclaim", "5m"),
     ("control", "none"),
     ("http", "9100"),
     ("crash_survival", "on"),
+    ("core_dumps", "on"),
     ("log_format", "json"),
     ("service", "echo"),
     ("framing", "line"),

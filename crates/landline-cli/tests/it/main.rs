@@ -30,6 +30,8 @@ mod serve_survival;
 mod serve_takeover;
 mod serve_terminal;
 mod serve_tutorial;
+#[cfg(target_os = "linux")]
+mod serve_watchdog;
 mod serving;
 mod support;
 mod terminal;

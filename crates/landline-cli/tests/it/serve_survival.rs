@@ -20,7 +20,7 @@ use crate::terminal::Terminal;
 const ON: [&str; 2] = ["--crash-survival", "on"];
 
 /// The process that serves, which the keeper started.
-fn worker_of(keeper: u32) -> u32 {
+pub(crate) fn worker_of(keeper: u32) -> u32 {
     let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
     let children = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap());
     let children: String = children.collect();
@@ -427,6 +427,6 @@ fn if_the_first_process_is_killed_before_it_served_no_other_is_started() {
     assert_eq!(text(&output.stderr), "landline: error: the worker was killed by SIGKILL\n");
 }
 
-fn pid(process: u32) -> Pid {
+pub(crate) fn pid(process: u32) -> Pid {
     Pid::from_raw(i32::try_from(process).unwrap()).unwrap()
 }

@@ -75,7 +75,12 @@ pub enum Event {
     WorkerRestarted {
         /// The signal that killed the one before; none if that failed in another way.
         signal: Option<i32>,
-        /// For how long nobody served. Callers have waited meanwhile.
+        /// Whether it was killed by its keeper, because one of its event loops stood still.
+        watchdog: bool,
+        /// The connections that it was serving at that moment, if it died of a fault or by the watchdog: one
+        /// that is here again, with no answer in between, is [poison](CloseReason::Poison).
+        blamed: Box<[u64]>,
+        /// For how long nobody served, from its end. Callers have waited meanwhile.
         #[cfg_attr(feature = "log", serde(rename = "gap_ms", serialize_with = "text::milliseconds"))]
         gap: Duration,
         /// How often this has happened so far.
@@ -330,9 +335,13 @@ mod tests {
             Event::ListenerClosed { .. } => Event::Reloaded { listeners: 1, max_connections: 1 },
             Event::Reloaded { .. } => Event::ReloadFailed { cause },
             Event::ReloadFailed { .. } => Event::Started { max_connections: 1, lowered: false, threads: 1 },
-            Event::Started { .. } => {
-                Event::WorkerRestarted { signal: Some(9), gap: Duration::ZERO, restarts: 1 }
-            }
+            Event::Started { .. } => Event::WorkerRestarted {
+                signal: Some(9),
+                watchdog: true,
+                blamed: [1].into(),
+                gap: Duration::ZERO,
+                restarts: 1,
+            },
             Event::WorkerRestarted { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
             Event::BacklogLowered { .. } => Event::Resumed { resumed: 1, lost: 0 },
             Event::Resumed { .. } => Event::Connected { id: 1, peer, open: 1 },

@@ -29,12 +29,10 @@ impl Event {
                 let why = if *lowered { " (the descriptor limit holds no more)" } else { "" };
                 format!("up to {max_connections} connections{why} {dot} {}", count(*threads as u64, "thread"))
             }
-            Event::WorkerRestarted { signal, gap, restarts } => {
-                let cause = signal.map_or_else(|| "a failure".to_owned(), signal_name);
-                format!(
-                    "restarted after {cause} {dot} {} without service {dot} restart {restarts}",
-                    time(*gap)
-                )
+            Event::WorkerRestarted { signal, watchdog, blamed, gap, restarts } => {
+                let cause = cause_of_restart(*signal, *watchdog, blamed);
+                let gap = time(*gap);
+                format!("restarted after {cause} {dot} {gap} without service {dot} restart {restarts}")
             }
             Event::BacklogLowered { asked, allowed } => format!(
                 "the kernel lets {allowed} callers wait to be accepted, not {asked}; net.core.somaxconn raises that"
@@ -99,6 +97,20 @@ pub(crate) fn signal_name(signal: i32) -> String {
         _ => return format!("signal {signal}"),
     };
     name.to_owned()
+}
+
+/// `SIGKILL`, `SIGKILL by the watchdog, while it served #7`.
+fn cause_of_restart(signal: Option<i32>, watchdog: bool, blamed: &[u64]) -> String {
+    let mut cause = signal.map_or_else(|| "a failure".to_owned(), signal_name);
+    if watchdog {
+        cause.push_str(" by the watchdog");
+    }
+    let served: Vec<String> = blamed.iter().map(|id| format!("#{id}")).collect();
+    if !served.is_empty() {
+        cause.push_str(", while it served ");
+        cause.push_str(&served.join(", "));
+    }
+    cause
 }
 
 /// `1 message`, `3 messages`.

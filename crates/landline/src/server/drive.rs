@@ -82,9 +82,17 @@ fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Out
         if let Some(reason) = link.orders(cx) {
             return Poll::Ready(Ended::Ordered(reason));
         }
+        let pulse = link.local().pulse();
+        if let Some(pulse) = pulse {
+            pulse.serve(link.peer.descriptor());
+        }
         // What the handler shares with other connections is its own to keep consistent; ours is not touched
         // half-way by its code.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        if let Some(pulse) = pulse {
+            pulse.rest();
+        }
+        match polled {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ended::Returned(output)),
             Err(payload) => Poll::Ready(Ended::Panicked(payload)),

@@ -31,6 +31,7 @@ use crate::error::describe;
 use crate::event::{Event, Subscriber};
 use crate::service::Batches;
 use crate::sys::clock;
+use crate::takeover::{self, Beating, Pulse};
 
 /// What every connection of a server, on whichever thread, has in common.
 #[derive(Clone)]
@@ -125,6 +126,8 @@ pub(crate) struct Local {
     sweep_interval: Cell<Duration>,
     /// Why every connection has to end, once every one has to.
     cut: Cell<Option<CloseReason>>,
+    /// What it tells the keeper, if its connections are to outlive the process.
+    pulse: Option<Pulse>,
     /// What the operating system last said when it had no more to give.
     shortage: RefCell<Box<str>>,
 }
@@ -139,9 +142,12 @@ impl Deref for Local {
 
 impl Local {
     pub(crate) fn new(thread: usize, share: Share) -> Rc<Self> {
-        let pool = Pool::new(share.table.arena());
+        let arena = share.table.arena();
+        let pulse = arena.and_then(|_| takeover::pulse(thread));
+        let pool = Pool::new(arena);
         let local = Self {
             thread,
+            pulse,
             shows_messages: share.events.wants_messages(),
             sampler: Sampler::new(share.events.wants_answer_times()),
             share,
@@ -289,10 +295,23 @@ impl Local {
         }
     }
 
+    /// What it tells the keeper of the connections that it serves, if there is one.
+    #[inline]
+    pub(crate) fn pulse(&self) -> Option<&Pulse> {
+        self.pulse.as_ref()
+    }
+
+    /// From here on the keeper takes it for stuck if it does not [sweep](Self::sweep), until what this
+    /// returns is dropped.
+    pub(crate) fn begin_to_beat(&self) -> Option<Beating> {
+        self.pulse.as_ref().map(Pulse::begin)
+    }
+
     /// Ends connections whose time is up, until it is dropped. Time limits are held to within two rounds, and
     /// never cut early.
-    pub(crate) async fn sweep(&self) {
+    pub(crate) async fn sweep(&self, _beating: Option<Beating>) {
         loop {
+            self.pulse.iter().for_each(Pulse::beat);
             tokio::time::sleep(self.sweep_interval.get()).await;
             // What happened since the last round was stamped with that round's time, so that is the time to
             // hold stamps against: a round that comes late cuts nobody early.

@@ -45,33 +45,43 @@ pub(crate) fn recover(host: &Rc<Host>, plan: &Plan) {
     let local = host.local();
     let is_ours = |slot: &Slot| usize::from(slot.thread()) % plan.config.threads == local.thread;
     let ours = local.table.live_with_descriptors().filter(|(_, slot)| is_ours(slot));
+    let poison = takeover::poison();
     for (number, slot) in ours {
-        if resume(host, plan, number, slot).is_some() {
+        let cookie = slot.cookie();
+        // If its descriptor is nobody's or somebody else's, nothing is left of the connection but its slot.
+        let mut socket = socket::adopt(number, cookie);
+        let is_poison = poison.contains(&slot.id());
+        if !is_poison && resume(host, plan, number, slot, &mut socket).is_some() {
             local.recovered.resumed.fetch_add(1, Relaxed);
-        } else {
-            lose(host, slot);
+        } else if slot.cookie() == cookie {
+            lose(host, slot, if is_poison { CloseReason::Poison } else { CloseReason::WorkerDied });
+        }
+        // Not before: once it is closed, its number may be given to another, who gets the slot.
+        if let Some(socket) = socket {
+            // What was sent to it may still be on its way.
+            let _ = socket::end(&socket);
+            host.see_off(socket);
         }
     }
 }
 
-/// Goes on with one connection, if that can be done. If not, its descriptor is closed; if that is nobody's or
-/// somebody else's, nothing is left of the connection but its slot.
-fn resume(host: &Rc<Host>, plan: &Plan, number: usize, slot: &Slot) -> Option<()> {
+/// Goes on with one connection, if that can be done, and takes its socket.
+fn resume(
+    host: &Rc<Host>,
+    plan: &Plan,
+    number: usize,
+    slot: &Slot,
+    socket: &mut Option<OwnedFd>,
+) -> Option<()> {
     let local = host.local();
-    let socket = socket::adopt(number, slot.cookie())?;
-    let listener = listener_of(&socket, plan)?;
+    let listener = listener_of(socket.as_ref()?, plan)?;
     let checkpoint = local.table.checkpoints(number).and_then(Checkpoints::current);
-    match fate(slot, checkpoint, &socket, &local.pool, listener.server.resumes()) {
+    match fate(slot, checkpoint, socket.as_ref()?, &local.pool, listener.server.resumes()) {
         Fate::New => slot.set_framing(0),
         Fate::GoesOn(left) => drop(local.left.borrow_mut().insert(number, left)),
-        Fate::Lost => {
-            // What was sent to it may still be on its way.
-            let _ = socket::end(&socket);
-            host.see_off(socket);
-            return None;
-        }
+        Fate::Lost => return None,
     }
-    let resumed = host.resume(socket, listener, plan);
+    let resumed = host.resume(socket.take()?, listener, plan);
     passed(Step::Recover);
     if resumed.is_err() {
         local.left.borrow_mut().remove(&number);
@@ -171,14 +181,14 @@ fn listener_of<'a>(socket: &OwnedFd, plan: &'a Plan) -> Option<&'a Arc<Listener>
 
 /// Ends a connection that can't go on. Its descriptor is closed by whoever has it, after this: a slot is
 /// cleared before its descriptor can be another's.
-fn lose(host: &Host, slot: &Slot) {
+fn lose(host: &Host, slot: &Slot, reason: CloseReason) {
     let local = host.local();
     local.recovered.lost.fetch_add(1, Relaxed);
     let lasted = local.clock.precise().saturating_sub(slot.accepted());
     local.emit(&Event::Closed {
         id: slot.id(),
         peer: slot.peer(),
-        reason: CloseReason::WorkerDied,
+        reason,
         detail: None,
         messages: slot.messages(),
         bytes_in: slot.bytes_in(),

@@ -59,7 +59,9 @@ impl Thread {
             super::recover::let_in(&doors.host, plan);
         }
         let sweeper = Rc::clone(&local);
-        let sweeping = tokio::task::spawn_local(async move { sweeper.sweep().await });
+        // Before anybody is served: the first to be may be the one who stops it all.
+        let beating = local.begin_to_beat();
+        let sweeping = tokio::task::spawn_local(async move { sweeper.sweep(beating).await });
         if let Some(up) = up.take() {
             // Whoever started the server waits for it, or has given up.
             let _ = up.send(());

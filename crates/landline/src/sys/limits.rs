@@ -20,6 +20,16 @@ pub(crate) fn raise_open_files() -> io::Result<usize> {
     Ok(as_count(limit.current))
 }
 
+/// Has this process leave no core dump. The limit is one byte, less than any dump has: with 0 the program
+/// that the system may have for dumps would still be started, and be waited for.
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub(crate) fn dump_no_core() {
+    let maximum = getrlimit(Resource::Core).maximum;
+    let current = maximum.map_or(1, |maximum| maximum.min(1));
+    // To lower a limit is always allowed.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(current), maximum });
+}
+
 /// How many files may be open, if there is a limit.
 #[cfg(feature = "metrics")]
 pub(crate) fn open_files() -> Option<u64> {

@@ -17,6 +17,10 @@ unsafe impl Plain for crate::takeover::memory::Control {}
 unsafe impl Plain for crate::takeover::memory::Record {}
 // SAFETY: made of atomic integers only.
 unsafe impl Plain for crate::takeover::memory::Remembered {}
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::pulse::Thread {}
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::blame::Suspect {}
 
 /// A mapping that every process started from here on sees, zeroed at first. Pages that were never touched
 /// take up nothing.

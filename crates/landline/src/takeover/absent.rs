@@ -23,6 +23,35 @@ impl OnRecord {
     }
 }
 
+/// What a thread tells its keeper.
+#[derive(Debug)]
+pub(crate) enum Pulse {}
+
+impl Pulse {
+    pub(crate) fn begin(&self) -> Beating {
+        match *self {}
+    }
+
+    pub(crate) fn beat(&self) {
+        match *self {}
+    }
+
+    pub(crate) fn serve(&self, _: usize) {
+        match *self {}
+    }
+
+    pub(crate) fn rest(&self) {
+        match *self {}
+    }
+}
+
+/// That an event loop is to turn.
+pub(crate) enum Beating {}
+
+pub(crate) fn pulse(_: usize) -> Option<Pulse> {
+    None
+}
+
 /// What the keeper orders.
 pub(crate) struct Orders(Infallible);
 

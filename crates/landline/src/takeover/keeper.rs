@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
 
+use super::keeping::Keeping;
 use super::memory::{Control, Memory, Order};
-use super::sweep;
+use super::pulse::Thread;
+use super::watchdog::Watchdog;
 use super::worker::Worker;
+use super::{blame, sweep};
 use crate::error::{Error, Kind};
 use crate::event::signal_name;
 use crate::server::TABLE_MAX;
@@ -74,24 +77,16 @@ impl fmt::Display for Ended {
     }
 }
 
-/// Runs `work` in a child process, and again in another one whenever that is killed, until it ends by
-/// itself: then with its exit code, which `work` returns. Each has a copy of this process's memory as it is
-/// now. See the [module](self) for what survives.
-///
-/// A worker that is killed before any has served ends it all: most likely the next would fare no better.
-/// Later, only pauses between workers that do not get to serve become longer.
-///
-/// It is called once, from a `main` that has started no thread yet. The limit on open files is raised to its
-/// maximum. Not for what an async runtime runs.
-///
-/// # Errors
-/// When this process has other threads, keeps a worker already, or the system lacks what it takes.
-pub fn keep(mut work: impl FnMut() -> u8 + Send) -> Result<Ended, Error> {
+/// See [`Keeping::keep`].
+pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Result<Ended, Error> {
     let kept = Kept::new().map_err(|error| Error::io(Kind::Serve, "cannot keep a worker", error))?;
-    let mut keeper = Keeper::new(kept);
+    let mut keeper = Keeper::new(kept, keeping);
     loop {
         let number = keeper.control.worker.fetch_add(1, AcqRel) + 1;
         let body = || {
+            if !keeping.core_dumps {
+                limits::dump_no_core();
+            }
             Worker::become_one(kept, number);
             work()
         };
@@ -150,27 +145,37 @@ struct Keeper {
     kept: &'static Kept,
     control: &'static Control,
     signals: Set,
+    keeping: Keeping,
     /// How many workers in a row ended before they served.
     in_vain: u32,
 }
 
 impl Keeper {
-    fn new(kept: &'static Kept) -> Self {
+    fn new(kept: &'static Kept, keeping: Keeping) -> Self {
         let unless_ignored = [libc::SIGINT, libc::SIGHUP].into_iter().filter(|signal| !is_ignored(*signal));
         let signals = Set::of(unless_ignored.chain([libc::SIGTERM, libc::SIGCHLD, libc::SIGUSR2]));
         report_children();
         signals.block();
-        Self { kept, control: kept.memory.control(), signals, in_vain: 0 }
+        Self { kept, control: kept.memory.control(), signals, keeping, in_vain: 0 }
     }
 
     /// Passes signals on to a worker until it has ended.
     fn watch(&self, worker: Pid, number: u32) -> Death {
+        let mut watchdog = self.keeping.watchdog_timeout.map(|patience| Watchdog::new(number, patience));
+        let mut was_still = false;
         loop {
-            let signal = self.signals.wait(None);
+            let signal = self.signals.wait(watchdog.as_ref().map(Watchdog::pause));
             // Also after another signal: it may have hidden the one that says so.
             if let Some(death) = reap(worker) {
                 self.give(signal);
+                self.note_cause(death, number, watchdog.as_ref().filter(|_| was_still));
                 return death;
+            }
+            // What it does before it serves takes as long as it takes.
+            if self.control.served.load(Acquire) == number
+                && watchdog.as_mut().is_some_and(|watchdog| watchdog.barks(self.threads()))
+            {
+                was_still = kill_process(worker, Signal::KILL).is_ok();
             }
             let Some(signal) = signal.filter(|signal| self.order(*signal).is_some()) else { continue };
             let served = self.control.served.load(Acquire) > 0;
@@ -183,6 +188,29 @@ impl Keeper {
                 let _ = waitpid(Some(worker), WaitOptions::empty());
                 return Death::Stopped(signal);
             }
+        }
+    }
+
+    /// The threads of the worker.
+    fn threads(&self) -> &'static [Thread] {
+        let threads = self.kept.memory.threads();
+        &threads[..threads.len().min(self.control.threads.load(Acquire) as usize)]
+    }
+
+    /// Keeps in mind what a worker died of: of the watchdog, if there is one here, or of something else.
+    fn note_cause(&self, death: Death, number: u32, watchdog: Option<&Watchdog>) {
+        self.control.was_still.store(u32::from(watchdog.is_some()), Relaxed);
+        let threads = 0..self.threads().len();
+        match (watchdog, death) {
+            // The others were well.
+            (Some(watchdog), _) => {
+                let still = threads.filter(|thread| watchdog.is_still(*thread));
+                blame::blame(&self.kept.memory, number, still);
+            }
+            (None, Death::Killed(signal)) if blame::is_fault(signal) => {
+                blame::blame(&self.kept.memory, number, threads);
+            }
+            (None, _) => {}
         }
     }
 
@@ -288,7 +316,7 @@ mod tests {
     #[test]
     fn a_process_with_threads_is_no_keeper() {
         // Whatever thread runs the tests, there is another.
-        let error = std::thread::spawn(|| keep(|| 0)).join().unwrap().unwrap_err();
+        let error = std::thread::spawn(|| keep(Keeping::new(), || 0)).join().unwrap().unwrap_err();
         let words = "cannot keep a worker: it is for a process that has no other threads yet";
         assert_eq!(error.to_string(), words);
     }

@@ -8,6 +8,8 @@ use std::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
+use super::blame::{SUSPECTS_MAX, Suspect};
+use super::pulse::{THREADS_MAX, Thread};
 #[cfg(feature = "metrics")]
 use crate::event::metrics::Counts;
 use crate::server::TABLE_MAX;
@@ -33,6 +35,10 @@ pub const REMEMBERED_MAX: usize = 1 << 20;
 /// What the metrics have counted.
 #[cfg(feature = "metrics")]
 const COUNTS: usize = TABLE - 2 * PAGE;
+/// What each thread tells the keeper.
+const THREADS: usize = REMEMBERED + PAGE + 2 * REMEMBERED_MAX;
+/// Who was served when a worker died.
+const SUSPECTS: usize = THREADS + THREADS_MAX * size_of::<Thread>();
 /// What follows is for the connections and their bytes.
 const TABLE: usize = 4 << 20;
 const SLOTS: usize = TABLE + PAGE;
@@ -44,10 +50,10 @@ const LEN: usize = ARENA + arena::LEN;
 const _: () = assert!(size_of::<Control>() <= PAGE);
 const _: () = assert!(size_of::<Head>() <= PAGE);
 const _: () = assert!(size_of::<Record>() == 512);
-const _: () =
-    assert!(REMEMBERED.is_multiple_of(PAGE) && REMEMBERED + PAGE + 2 * REMEMBERED_MAX <= TABLE - 2 * PAGE);
 #[cfg(feature = "metrics")]
 const _: () = assert!(size_of::<Counts>() <= 2 * PAGE);
+const _: () = assert!(REMEMBERED.is_multiple_of(PAGE));
+const _: () = assert!(SUSPECTS + SUSPECTS_MAX * size_of::<Suspect>() <= TABLE - 2 * PAGE);
 
 /// The whole of it.
 #[derive(Debug)]
@@ -68,6 +74,16 @@ impl Memory {
 
     pub(crate) fn listeners(&self) -> &[Record] {
         self.0.records(LISTENERS, LISTENERS_MAX)
+    }
+
+    /// What each thread of the worker tells the keeper.
+    pub(crate) fn threads(&self) -> &[Thread] {
+        self.0.records(THREADS, THREADS_MAX)
+    }
+
+    /// Who was served when a worker died.
+    pub(crate) fn suspects(&self) -> &[Suspect] {
+        self.0.records(SUSPECTS, SUSPECTS_MAX)
     }
 
     /// The connection table, for descriptors below `capacity`.
@@ -162,6 +178,10 @@ pub(crate) struct Control {
     pub(crate) restarts: AtomicU32,
     /// The signal that ended the worker before; 0 if it ended by itself.
     pub(crate) killed_by: AtomicI32,
+    /// 1 if it was the watchdog that ended it.
+    pub(crate) was_still: AtomicU32,
+    /// How many threads were ever there to be watched.
+    pub(crate) threads: AtomicU32,
     /// When nobody served any more, in nanoseconds since the keeper began.
     pub(crate) ended_at: AtomicU64,
 }

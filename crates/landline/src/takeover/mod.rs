@@ -6,6 +6,8 @@
 //! Whoever calls in between waits for it, and is not refused. Connections of [`framed`](crate::framed)
 //! services go on where they were, if the service [can](crate::Service::resume); the others of the worker that
 //! was killed are closed. What a worker [starts](crate::Serving::start) beside the server
+//! services that are between two messages go on, if the service [can](crate::Service::resume); the others of
+//! the worker that was killed are closed. What a worker [starts](crate::Serving::start) beside the server
 //! that it [runs](crate::Serving::run) is its own, and ends with it.
 //!
 //! ```no_run
@@ -34,19 +36,31 @@
 //! the words of its address; two listeners with the same words (port 0) by their order too. What nobody has
 //! taken over when [`run`](crate::Serving::run) begins to serve is closed.
 //!
+//! **Faults.** A worker one of whose event loops stands still is killed, after
+//! [a while](Keeping::watchdog_timeout). Who was being served when a worker died so, or of a fault in the
+//! program, is blamed; a connection that is blamed twice, with no answer in between, is closed as
+//! [poison](crate::CloseReason::Poison), so that one message can't end worker after worker.
+//!
 //! **Signals** are for the keeper, whose process number is that of the server. It passes SIGINT, SIGTERM and
 //! SIGHUP on to `run`, which does what it always does. A worker's own are blocked; if the keeper is killed,
 //! the worker serves on and obeys them itself.
 
+pub(crate) mod blame;
 mod keeper;
+mod keeping;
 mod listeners;
 pub(crate) mod memory;
+pub(crate) mod pulse;
 mod sweep;
+mod watchdog;
 mod worker;
 
-pub use keeper::{Ended, keep};
+pub(crate) use blame::poison;
+pub use keeper::Ended;
+pub use keeping::{Keeping, keep};
 pub(crate) use listeners::{OnRecord, on_record, publish};
 pub use memory::REMEMBERED_MAX;
+pub(crate) use pulse::{Beating, Pulse, pulse};
 #[cfg(feature = "metrics")]
 pub(crate) use worker::counts;
 pub(crate) use worker::{Orders, ending, obey_signals_oneself, orders, serving, table, take_accepted, tell};

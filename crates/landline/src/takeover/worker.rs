@@ -160,7 +160,9 @@ pub(crate) fn tell(events: &dyn Subscriber) {
     let signal = Some(control.killed_by.load(Relaxed)).filter(|signal| *signal > 0);
     let ended_at = Duration::from_nanos(control.ended_at.load(Relaxed));
     let gap = worker.kept.began.elapsed().saturating_sub(ended_at);
-    events.event(&Event::WorkerRestarted { signal, gap, restarts: worker.restarts() });
+    let watchdog = control.was_still.load(Relaxed) == 1;
+    let blamed = super::blame::blamed().into();
+    events.event(&Event::WorkerRestarted { signal, watchdog, blamed, gap, restarts: worker.restarts() });
 }
 
 /// Says that the server is to end: no other worker is to take this one's place.

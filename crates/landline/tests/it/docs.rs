@@ -38,7 +38,13 @@ fn samples() -> [Event; 15] {
         Event::Reloaded { listeners: 2, max_connections: MAX_CONNECTIONS },
         Event::ReloadFailed { cause: "cannot reload: two of its listeners have one address".into() },
         Event::Started { max_connections: MAX_CONNECTIONS, lowered: false, threads: 2 },
-        Event::WorkerRestarted { signal: Some(9), gap: Duration::from_micros(3100), restarts: 4 },
+        Event::WorkerRestarted {
+            signal: Some(9),
+            watchdog: true,
+            blamed: [7].into(),
+            gap: Duration::from_micros(3100),
+            restarts: 4,
+        },
         Event::BacklogLowered { asked: 4096, allowed: 128 },
         Event::Resumed { resumed: 12, lost: 1 },
         Event::Connected { id: 1, peer, open: 1 },
@@ -176,6 +182,11 @@ fn every_default_is_what_the_docs_say() {
     };
     assert_eq!(listed("Of the whole server"), defaults(&format!("{:?}", Config::default())));
     assert_eq!(listed("Of a listener"), defaults(&format!("{:?}", Policy::default())));
+    #[cfg(all(feature = "takeover", target_os = "linux"))]
+    assert_eq!(
+        listed("Of a server that goes on when its process is killed"),
+        defaults(&format!("{:?}", landline::takeover::Keeping::new()))
+    );
 }
 
 /// The fields of a struct's debug form, each with its value in words.
@@ -200,6 +211,7 @@ fn in_words(name: &str, value: &str) -> String {
         ("unix_mode", bits) => format!("{:04o}", bits.parse::<u32>().unwrap()),
         ("unix_owner", _) => "unchanged".to_owned(),
         (_, "0ns") => "none".to_owned(),
+        (_, "false") => "off".to_owned(),
         ("excess", variant) => variant.to_lowercase(),
         ("max_message" | "max_unsent", bytes) => match bytes.parse::<usize>().unwrap() >> 10 {
             kib if kib % 1024 == 0 => format!("{} MiB", kib >> 10),

@@ -22,10 +22,10 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// A running example. It is killed if the test ends before it does.
-struct Example {
-    child: Child,
+pub(crate) struct Example {
+    pub(crate) child: Child,
     /// What it prints, line by line; the end of it is the end of the program.
-    lines: Receiver<String>,
+    pub(crate) lines: Receiver<String>,
 }
 
 impl Example {
@@ -45,7 +45,7 @@ impl Example {
     }
 
     /// Starts a server on a free port; the address is what it says.
-    fn serve(name: &str) -> (Self, SocketAddr) {
+    pub(crate) fn serve(name: &str) -> (Self, SocketAddr) {
         let example = Self::start(name, &["127.0.0.1:0"]);
         let line = example.lines.recv_timeout(PATIENCE).expect("it says where it listens");
         let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
@@ -71,7 +71,7 @@ impl Example {
     }
 
     /// Stops a server in order.
-    fn stop(self) {
+    pub(crate) fn stop(self) {
         self.terminate();
         let (status, _) = self.end();
         assert!(status.success(), "{status}");
@@ -80,6 +80,12 @@ impl Example {
 
 impl Drop for Example {
     fn drop(&mut self) {
+        // A child of its own would serve on.
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        for child in children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
+            let _ = kill_process(child, Signal::KILL);
+        }
         // Both fail for one that has ended, which is as good.
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -92,7 +98,8 @@ fn every_example_is_run_here() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_str().unwrap();
-        assert!(include_str!("examples.rs").contains(&format!("\"{name}\"")), "nobody runs {name}");
+        let tests = [include_str!("examples.rs"), include_str!("hostile.rs")];
+        assert!(tests.iter().any(|test| test.contains(&format!("\"{name}\""))), "nobody runs {name}");
     }
 }
 

@@ -7,6 +7,8 @@ mod conversations;
 mod docs;
 mod drain;
 mod examples;
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+mod hostile;
 mod limits;
 mod listeners;
 #[cfg(feature = "metrics")]
