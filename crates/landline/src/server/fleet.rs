@@ -112,15 +112,18 @@ impl Fleet {
     }
 
     /// Says that it is not ready, closes the listeners, lets connections end at their next message boundary,
-    /// cuts what is left at the deadline or when `hurry` completes, and reports.
-    pub(crate) async fn drain(mut self, hurry: impl Future<Output = ()>) -> DrainReport {
+    /// cuts what is left at the deadline or when `hurry` completes, and reports. Another process may have
+    /// `begun` so long ago.
+    pub(crate) async fn drain(mut self, begun: Duration, hurry: impl Future<Output = ()>) -> DrainReport {
         let config = self.plan().map(|plan| plan.config.clone()).unwrap_or_default();
-        let started = self.begin_end(config.drain_timeout);
+        let delay = config.drain_delay.saturating_sub(begun);
+        let timeout = config.drain_timeout.saturating_sub(begun.saturating_sub(config.drain_delay));
+        let started = self.begin_end(timeout);
         let mut hurry = pin!(hurry);
         let is_cut = tokio::select! {
             biased;
             () = hurry.as_mut() => true,
-            () = tokio::time::sleep(config.drain_delay) => false,
+            () = tokio::time::sleep(delay) => false,
         };
         if is_cut {
             self.end_by_cut(CloseReason::Cut).await;
@@ -135,7 +138,7 @@ impl Fleet {
             biased;
             () = Self::ended(&mut self.ends, &mut self.alive) => {}
             () = hurry => self.end_by_cut(CloseReason::Cut).await,
-            () = tokio::time::sleep(config.drain_timeout) => self.end_by_cut(CloseReason::DrainDeadline).await,
+            () = tokio::time::sleep(timeout) => self.end_by_cut(CloseReason::DrainDeadline).await,
         }
         self.report(started)
     }

@@ -136,9 +136,10 @@ fn listen_on_path(asked: &Address, path: &Path, backlog: u32) -> Result<Bound, E
 /// Goes on with a socket that a worker before this one has left, and with its file.
 fn take_over(asked: &Address, socket: Socket, on_record: OnRecord) -> Result<Bound, Error> {
     let cannot = |error| cannot_listen(asked, error);
-    let address = local_address(&socket).map_err(cannot)?;
+    let address = if on_record.is_closed() { on_record.address().map(ListenAddr::Ip) } else { None };
+    let address = address.map_or_else(|| local_address(&socket), Ok).map_err(cannot)?;
     // Somebody may have taken the file away, as they may under any server.
-    let file = asked.path().and_then(|path| SocketFile::of(path).ok());
+    let file = asked.path().filter(|_| !on_record.is_closed()).and_then(|path| SocketFile::of(path).ok());
     let address = asked.path().map_or(address, |path| ListenAddr::Unix(path.into()));
     Ok(Bound { asked: asked.clone(), address, file, on_record: Some(on_record), socket })
 }
@@ -160,8 +161,16 @@ fn local_address(socket: &Socket) -> io::Result<ListenAddr> {
 }
 
 impl Bound {
+    /// Whether nobody can call there any more, because the server is ending: it is here for those who have.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.on_record.as_ref().is_some_and(OnRecord::is_closed)
+    }
+
     /// Sets what every connection that it accepts is to start with.
     pub(crate) fn prepare(&self, policy: &Policy) -> Result<(), Error> {
+        if self.is_closed() {
+            return Ok(());
+        }
         let prepare = || -> io::Result<()> {
             match (&self.address, &self.file) {
                 (ListenAddr::Ip(_), _) => socket::watch_for_dead_peers(&self.socket, &policy.dead_peer())?,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -97,7 +98,9 @@ impl Serving {
             // Before anybody hears that it serves: whoever kills it from then on is to find it has.
             let mut fleet = self.launch(takeover::table, takeover::serving)?;
             takeover::tell(&*fleet.share().events);
-            loop {
+            // One that takes the place of another may have to go on with its end.
+            let begun = takeover::ending_for();
+            while begun.is_none() {
                 tokio::select! {
                     ask = signals.next() => match ask {
                         Ask::HangUp if reloader.can() => drop(reloader.reload(&fleet).await),
@@ -114,7 +117,7 @@ impl Serving {
             takeover::ending();
             // Who asks now is told that it is too late.
             drop(asked);
-            Ok(fleet.drain(signals.end(!reloader.can())).await)
+            Ok(fleet.drain(begun.unwrap_or_default(), signals.end(!reloader.can())).await)
         })
     }
 
@@ -156,7 +159,9 @@ impl Serving {
             arena.free_left();
         }
         serving();
-        for listener in fleet.plan().iter().flat_map(|plan| &plan.listeners) {
+        let plan = fleet.plan();
+        let listeners = plan.iter().flat_map(|plan| &plan.listeners);
+        for listener in listeners.filter(|listener| !listener.bound.is_closed()) {
             watch.event(&Event::Listening { address: listener.bound.address.clone() });
         }
         watch.event(&Event::Started { max_connections, lowered, threads });
@@ -223,7 +228,7 @@ impl Running {
     /// Drains: stops accepting, lets connections end at their next message boundary, cuts what is left after
     /// `drain_timeout`. Needs a tokio runtime with time. If it is dropped half-way, every connection is cut.
     pub async fn drain(self) -> DrainReport {
-        self.fleet.drain(pending()).await
+        self.fleet.drain(Duration::ZERO, pending()).await
     }
 
     /// Cuts every connection now. Needs a tokio runtime with time.

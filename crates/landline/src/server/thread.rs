@@ -109,7 +109,7 @@ impl Doors {
     fn open(&mut self, plan: &Plan, patient: bool) -> io::Result<()> {
         self.host.local().adopt(plan);
         let before = std::mem::take(&mut self.open);
-        for listener in &plan.listeners {
+        for listener in plan.listeners.iter().filter(|listener| !listener.bound.is_closed()) {
             let acceptor = Acceptor::new(Door::new(&self.host, listener, &plan.admission));
             let registered = match acceptor.register() {
                 Err(error) if !patient => return Err(error),

@@ -2,7 +2,9 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use socket2::Socket;
 
@@ -18,6 +20,14 @@ use crate::{event::metrics::Counts, sys::region::Region};
 pub(crate) enum OnRecord {}
 
 impl OnRecord {
+    pub(crate) fn is_closed(&self) -> bool {
+        match *self {}
+    }
+
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        match *self {}
+    }
+
     pub(crate) fn leave(&mut self, _: &Socket) -> bool {
         match *self {}
     }
@@ -89,5 +99,9 @@ pub(crate) fn serving() {}
 pub(crate) fn tell(_: &dyn Subscriber) {}
 
 pub(crate) fn ending() {}
+
+pub(crate) fn ending_for() -> Option<Duration> {
+    None
+}
 
 pub(crate) fn obey_signals_oneself() {}

@@ -54,7 +54,8 @@ pub enum Ended {
     /// Its last worker ended by itself with this code; or a signal came when no worker could obey it, and the
     /// code is the one that shells have for that.
     Code(u8),
-    /// Its last worker was killed by this signal before any had served, or when the server was ending.
+    /// Its last worker was killed by this signal before any had served, or before it served when the server
+    /// was ending.
     Killed(i32),
 }
 
@@ -179,8 +180,10 @@ impl Keeper {
             }
             let Some(signal) = signal.filter(|signal| self.order(*signal).is_some()) else { continue };
             let served = self.control.served.load(Acquire) > 0;
-            // A reload can wait for a worker that takes another's place; an end need not.
-            if self.control.obeys.load(Acquire) == number || (served && signal == libc::SIGHUP) {
+            // A reload, or another signal once the server is ending, can wait for a worker that takes
+            // another's place; an end need not.
+            let can_wait = signal == libc::SIGHUP || self.control.ending.load(Acquire) == 1;
+            if self.control.obeys.load(Acquire) == number || (served && can_wait) {
                 self.give(Some(signal));
             } else {
                 // As it would have ended if there were no keeper. It can have ended by itself just now.
@@ -235,15 +238,17 @@ impl Keeper {
     fn after(&mut self, death: Death, number: u32) -> Option<Ended> {
         let ended_at = self.kept.began.elapsed();
         let served = self.control.served.load(Acquire);
-        let is_ending = self.control.ending.load(Acquire) == 1 || self.control.end.was_given();
+        let has_begun_to_end = self.control.ending.load(Acquire) == 1;
+        let is_ending = has_begun_to_end || self.control.end.was_given();
         let is_last = served == 0 || is_ending;
         // One after others that was told to end before it served: there was nobody to be cut.
         let is_idle = served > 0 && served != number;
         let killed_by = match death {
             Death::Stopped(_) if is_idle => return Some(Ended::Code(0)),
-            Death::Exited(_) if is_idle && is_ending => return Some(Ended::Code(0)),
+            Death::Exited(_) if is_idle && is_ending && !has_begun_to_end => return Some(Ended::Code(0)),
             Death::Stopped(signal) => return Some(Ended::Code(by_signal(signal))),
-            Death::Killed(signal) if is_last => return Some(Ended::Killed(signal)),
+            // One that has served may have connections, with which another can go on to the end.
+            Death::Killed(signal) if is_last && served != number => return Some(Ended::Killed(signal)),
             // One that fails to start in another's place may lack what is there later.
             Death::Exited(code) if is_last || served == number => return Some(Ended::Code(code)),
             Death::Killed(signal) => signal,

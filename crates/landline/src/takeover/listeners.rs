@@ -1,9 +1,11 @@
-//! Listeners on record: what another worker finds when this one is killed.
+//! Listeners on record: what another worker finds when this one is killed. Those that are closed because the
+//! server is ending stay there, too: whoever goes on with its connections has to know where they called.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use socket2::Socket;
+use socket2::{Domain, Socket, Type};
 
 use super::memory::{Memory, Record, WORDS_MAX};
 use super::worker::Worker;
@@ -22,6 +24,16 @@ impl OnRecord {
         Self { record, is_left: false }
     }
 
+    /// Whether it is closed, so that there is nobody to accept.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.record.is_closed()
+    }
+
+    /// Where it listens or listened, if that is an address of the network.
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.record.address()
+    }
+
     /// Leaves the listener open and on record if this worker took it over and has not served: one that can't
     /// must not end what the next one can go on with. Says whether it did.
     pub(crate) fn leave(&mut self, socket: &Socket) -> bool {
@@ -29,7 +41,9 @@ impl OnRecord {
         if Worker::this().is_none_or(has_served) {
             return false;
         }
-        if let Ok(stays) = socket.try_clone() {
+        if self.is_closed() {
+            self.is_left = true;
+        } else if let Ok(stays) = socket.try_clone() {
             self.record.number.store(stays.into_raw_fd(), Release);
             self.is_left = true;
         }
@@ -40,7 +54,8 @@ impl OnRecord {
 impl Drop for OnRecord {
     fn drop(&mut self) {
         if !self.is_left {
-            self.record.state.store(Record::FREE, Release);
+            let is_ending = Worker::this().is_some_and(|worker| worker.is_ending());
+            self.record.state.store(if is_ending { Record::CLOSED } else { Record::FREE }, Release);
         }
     }
 }
@@ -50,7 +65,7 @@ impl Drop for OnRecord {
 pub(crate) fn on_record(asked: &Address) -> Vec<(Socket, OnRecord)> {
     let Some(worker) = Worker::this() else { return Vec::new() };
     let words = asked.to_string().into_bytes();
-    let of_others = |record: &&Record| record.is_live() && record.worker.load(Relaxed) != worker.number;
+    let of_others = |record: &&Record| is_on_record(record) && record.worker.load(Relaxed) != worker.number;
     let listeners = worker.kept.memory.listeners();
     let matching = listeners.iter().filter(of_others).filter(|record| record.words() == words);
     let Some(group) = matching.map(|record| record.group.load(Relaxed)).min() else { return Vec::new() };
@@ -58,6 +73,10 @@ pub(crate) fn on_record(asked: &Address) -> Vec<(Socket, OnRecord)> {
     let taken = group.filter_map(|record| {
         record.worker.store(worker.number, Relaxed);
         let on_record = OnRecord::new(record);
+        if on_record.is_closed() {
+            // It stands for what was closed, and nothing is done with it.
+            return Some((Socket::new(Domain::IPV4, Type::STREAM, None).ok()?, on_record));
+        }
         let socket = descriptors::adopt_socket(record.number.load(Relaxed), record.cookie.load(Relaxed))?;
         Some((Socket::from(socket), on_record))
     });
@@ -86,11 +105,17 @@ pub(crate) fn publish(asked: &Address, sockets: &[&Socket]) -> Vec<Option<OnReco
         record.group.store(group, Relaxed);
         record.group_len.store(len, Relaxed);
         record.worker.store(worker.number, Relaxed);
+        record.set_address(socket.local_addr().ok().and_then(|address| address.as_socket()));
         record.set_words(&words);
         record.state.store(Record::LIVE, Release);
         Some(OnRecord::new(record))
     });
     records.collect()
+}
+
+/// Whether another worker is to know of it.
+fn is_on_record(record: &Record) -> bool {
+    record.is_live() || record.is_closed()
 }
 
 /// The descriptor of a listener that is on record and still there.
@@ -103,11 +128,14 @@ pub(super) fn number_of(record: &Record) -> Option<RawFd> {
 pub(super) fn clear_half_written(memory: &Memory) {
     let listeners = memory.listeners();
     let of_group = |group: u32| {
-        listeners.iter().filter(move |record| record.is_live() && record.group.load(Relaxed) == group).count()
+        listeners
+            .iter()
+            .filter(move |record| is_on_record(record) && record.group.load(Relaxed) == group)
+            .count()
     };
     for record in listeners.iter().filter(|record| record.state.load(Acquire) != Record::FREE) {
         let is_whole = of_group(record.group.load(Relaxed)) >= record.group_len.load(Relaxed) as usize;
-        if !(record.is_live() && is_whole) {
+        if !(is_on_record(record) && is_whole) {
             record.state.store(Record::FREE, Release);
         }
     }

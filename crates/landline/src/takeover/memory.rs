@@ -2,6 +2,7 @@
 //! whoever reads it may be another process than the one that wrote.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::atomic::{
     AtomicI32, AtomicU8, AtomicU32, AtomicU64,
@@ -27,7 +28,9 @@ const LISTENERS: usize = CONTROL + PAGE;
 /// How many listeners can be on record. What comes beyond is listened on anew by another worker.
 pub(crate) const LISTENERS_MAX: usize = 1024;
 /// The words of an address, in bytes: more than any host name or path has.
-pub(crate) const WORDS_MAX: usize = 472;
+pub(crate) const WORDS_MAX: usize = 408;
+/// The address that came of them, in bytes: more than any of the network has.
+const ADDRESS_MAX: usize = 64;
 /// What is [remembered](super::remember): a page that says which of two copies holds, and those.
 const REMEMBERED: usize = LISTENERS + LISTENERS_MAX * size_of::<Record>();
 /// The most that is remembered, in bytes.
@@ -168,8 +171,10 @@ pub(crate) struct Control {
     pub(crate) obeys: AtomicU32,
     /// Which worker last served: that is progress.
     pub(crate) served: AtomicU32,
-    /// 1 once a worker has begun to end the server, so that no other is to take its place.
+    /// 1 once a worker has begun to end the server.
     pub(crate) ending: AtomicU32,
+    /// When it did, in nanoseconds since the keeper began.
+    pub(crate) ending_since: AtomicU64,
     /// SIGINT and SIGTERM.
     pub(crate) end: Order,
     /// SIGHUP.
@@ -216,7 +221,8 @@ impl Order {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Record {
-    /// 0: free; 1: being written, or left so by a worker that was killed; 2: on record.
+    /// 0: free; 1: being written, or left so by a worker that was killed; 2: on record; 3: on record and
+    /// closed, because the server is ending.
     pub(crate) state: AtomicU32,
     pub(crate) number: AtomicI32,
     pub(crate) cookie: AtomicU64,
@@ -228,16 +234,36 @@ pub(crate) struct Record {
     pub(crate) worker: AtomicU32,
     words_len: AtomicU32,
     words: [AtomicU8; WORDS_MAX],
-    _unused: [AtomicU64; 1],
+    address: [AtomicU8; ADDRESS_MAX],
+    address_len: AtomicU32,
+    _unused: AtomicU32,
 }
 
 impl Record {
     pub(crate) const FREE: u32 = 0;
     pub(crate) const BEGUN: u32 = 1;
     pub(crate) const LIVE: u32 = 2;
+    pub(crate) const CLOSED: u32 = 3;
 
     pub(crate) fn is_live(&self) -> bool {
         self.state.load(Acquire) == Self::LIVE
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.load(Acquire) == Self::CLOSED
+    }
+
+    /// Says where it listens, if that is an address of the network.
+    pub(crate) fn set_address(&self, address: Option<SocketAddr>) {
+        let text = address.map(|address| address.to_string()).unwrap_or_default();
+        let len = text.len().min(ADDRESS_MAX);
+        store(&self.address, &text.as_bytes()[..len]);
+        self.address_len.store(as_u32(len), Relaxed);
+    }
+
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        let len = self.address_len.load(Relaxed) as usize;
+        String::from_utf8(self.address.get(..len).map(load)?).ok()?.parse().ok()
     }
 
     pub(crate) fn set_words(&self, words: &str) {
@@ -298,5 +324,16 @@ mod tests {
         order.give();
         assert_eq!([(); 3].map(|()| order.take()), [true, true, false]);
         assert!(order.was_given());
+    }
+
+    #[test]
+    fn a_record_knows_every_address_of_the_network_and_none_where_there_is_none() {
+        let memory = Memory::new().unwrap();
+        let record = &memory.listeners()[0];
+        let longest = "[fe80:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
+        for address in [longest, "127.0.0.1:1"].map(|text| text.parse().ok()).into_iter().chain([None]) {
+            record.set_address(address);
+            assert_eq!(record.address(), address);
+        }
     }
 }

@@ -4,8 +4,8 @@
 //! which serves. The two share one descriptor table, so that whatever listens stays open when the worker is
 //! killed; another one takes its place within milliseconds and finds the listeners under their numbers.
 //! Whoever calls in between waits for it, and is not refused. Connections of [`framed`](crate::framed)
-//! services go on where they were, if the service [can](crate::Service::resume); the others of the worker that
-//! was killed are closed. What a worker [starts](crate::Serving::start) beside the server
+//! services go on where they were, if the service [can](crate::Service::resume); the others of the worker
+//! that was killed are closed. What a worker [starts](crate::Serving::start) beside the server
 //! services that are between two messages go on, if the service [can](crate::Service::resume); the others of
 //! the worker that was killed are closed. What a worker [starts](crate::Serving::start) beside the server
 //! that it [runs](crate::Serving::run) is its own, and ends with it.
@@ -63,7 +63,9 @@ pub use memory::REMEMBERED_MAX;
 pub(crate) use pulse::{Beating, Pulse, pulse};
 #[cfg(feature = "metrics")]
 pub(crate) use worker::counts;
-pub(crate) use worker::{Orders, ending, obey_signals_oneself, orders, serving, table, take_accepted, tell};
+pub(crate) use worker::{
+    Orders, ending, ending_for, obey_signals_oneself, orders, serving, table, take_accepted, tell,
+};
 
 use worker::Worker;
 

@@ -61,6 +61,10 @@ impl Worker {
         self.control().served.load(Acquire) == self.number
     }
 
+    pub(super) fn is_ending(&self) -> bool {
+        self.control().ending.load(Acquire) == 1
+    }
+
     pub(super) fn restarts(&self) -> u32 {
         self.control().restarts.load(Relaxed)
     }
@@ -165,9 +169,18 @@ pub(crate) fn tell(events: &dyn Subscriber) {
     events.event(&Event::WorkerRestarted { signal, watchdog, blamed, gap, restarts: worker.restarts() });
 }
 
-/// Says that the server is to end: no other worker is to take this one's place.
+/// Says that the server is to end. A worker that takes the place of this one goes on with that.
 pub(crate) fn ending() {
-    if let Some(worker) = Worker::this() {
+    if let Some(worker) = Worker::this().filter(|worker| !worker.is_ending()) {
+        let since = u64::try_from(worker.kept.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        worker.control().ending_since.store(since, Relaxed);
         worker.control().ending.store(1, Release);
     }
+}
+
+/// For how long the server has been ending, if it is.
+pub(crate) fn ending_for() -> Option<Duration> {
+    let worker = Worker::this().filter(Worker::is_ending)?;
+    let since = Duration::from_nanos(worker.control().ending_since.load(Relaxed));
+    Some(worker.kept.began.elapsed().saturating_sub(since))
 }
