@@ -35,7 +35,7 @@ const CASES: [Case; 8] = [
     Case { name: "seal raw", messages: BATCH, bound: 12.0 }, // 11
     Case { name: "seal line", messages: BATCH, bound: 16.5 }, // 15
     Case { name: "seal length", messages: BATCH, bound: 25.0 }, // 23
-    Case { name: "answer 64", messages: 1, bound: 940.0 },  // 854
+    Case { name: "answer 64", messages: 1, bound: 1087.0 }, // 988
     Case { name: "answer 65536", messages: 1, bound: 28_200.0 }, // 25,627
 ];
 
