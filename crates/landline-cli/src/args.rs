@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use landline::address::Address;
@@ -200,6 +201,19 @@ pub(crate) enum CtlCommand {
     Drain,
     /// Read the configuration anew, as SIGHUP would; if it is wrong, say why, and all stays as it was
     Reload,
+    /// Have another program take over, without hanging up; if it can't, say why, and the one there serves on
+    ///
+    /// It takes a server that was started with --crash-survival on. The other program is asked first whether
+    /// it can take over, with the same arguments; SIGUSR2 does the same.
+    Upgrade {
+        /// The program [default: what lies now where the server was started from]
+        #[arg(long, value_name = "PATH")]
+        binary: Option<PathBuf>,
+
+        /// How long it may take to check, and then again to serve
+        #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::duration)]
+        timeout: Duration,
+    },
 }
 
 /// What connections can be ordered by.
@@ -220,6 +234,7 @@ Examples:
   landline ctl list --sort idle           whoever has been silent for longest first
   landline ctl list --state sending       who does not read
   landline ctl close 17
+  landline ctl upgrade                    after the program's file was replaced
   landline ctl --control /run/landline/8081-4711.sock drain";
 
 /// When to use colour.
@@ -244,8 +259,6 @@ impl Color {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::CommandFactory;
 
     use super::*;

@@ -1,5 +1,7 @@
 //! `landline ctl`: look at a running server, and steer it.
 
+mod upgrade;
+
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -34,6 +36,9 @@ pub(crate) fn run(args: &CtlArgs) -> Result<(), Failure> {
         CtlCommand::Close { id } => client::post(&socket, &format!("/connections/{id}/close")),
         CtlCommand::Drain => client::post(&socket, "/drain"),
         CtlCommand::Reload => client::post(&socket, "/reload"),
+        CtlCommand::Upgrade { binary, timeout } => {
+            print(&upgrade::run(&socket, binary.as_deref(), *timeout)?)
+        }
     }
 }
 
@@ -59,12 +64,13 @@ fn describe(status: &Value) -> Result<String, Failure> {
     let uptime = humantime::format_duration(Duration::from_secs(status.uptime_ms / 1000));
     let program = format!("landline {} (pid {})", status.version, status.pid);
     let open = status.open;
+    let upgrades = upgrade::describe(&status);
     if status.addresses.is_empty() {
-        return Ok(format!("{program} takes no callers\nup {uptime} - {open} still open"));
+        return Ok(format!("{program} takes no callers\nup {uptime} - {open} still open{upgrades}"));
     }
     let addresses = status.addresses.join(", ");
     let max = status.max_connections;
-    Ok(format!("{program} on {addresses}\nup {uptime} - {open} of {max} connections"))
+    Ok(format!("{program} on {addresses}\nup {uptime} - {open} of {max} connections{upgrades}"))
 }
 
 fn order(connections: &mut [Value], sort: SortKey) {

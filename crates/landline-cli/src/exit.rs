@@ -72,6 +72,11 @@ impl Failure {
         self
     }
 
+    /// Whether it ends the program with this.
+    pub(crate) fn is(&self, exit: Exit) -> bool {
+        self.code == exit as u8
+    }
+
     /// What went wrong, in words.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -5,6 +5,7 @@ mod console;
 mod holder;
 mod http;
 mod survival;
+pub(crate) mod upgrade;
 
 use std::env;
 use std::io::{IsTerminal, Write};
@@ -33,13 +34,18 @@ const LOG_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves until told to stop; returns the exit code.
 pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
-    let setup = Setup::new(args)?;
+    // What a process serves by that makes itself keeper need not be what lies on the disk.
+    let setup = match survival::last_good() {
+        Some(file) => Setup::with(args, Some(file))?,
+        None => Setup::new(args)?,
+    };
+    if upgrade::is_check() {
+        check(&setup)?;
+        upgrade::can_take_over(&setup)?;
+    }
     match &args.config {
         Some(path) if args.check_config => {
-            let server = &setup.server;
-            let http =
-                server.http.as_ref().map(|http| Telling::check(http, server.http_token_file.as_deref()));
-            http.transpose()?;
+            check(&setup)?;
             say_in_order(path, &setup).map(|()| 0)
         }
         _ => {
@@ -54,6 +60,13 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
             done.map_err(|failure| failure.in_json(is_json))
         }
     }
+}
+
+/// What can be checked beside the file without listening.
+fn check(setup: &Setup) -> Result<(), Failure> {
+    let server = &setup.server;
+    let http = server.http.as_ref().map(|http| Telling::check(http, server.http_token_file.as_deref()));
+    http.transpose().map(|_| ())
 }
 
 /// Serves by the file that a process before this one served by, or else by what was read at the start.
@@ -187,7 +200,7 @@ fn introduction(
         try_it: format!("{}stop: Ctrl-C", call.unwrap_or_default()),
         ports: if args.print_port { ports } else { Vec::new() },
         survival: (setup.server.crash_survival == Some(Switch::On)).then_some(survival::PROMISE),
-        is_over: survival::is_restarted(),
+        is_over: survival::is_another(),
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod client;
 pub(crate) mod place;
 
 use std::path::Path as FilePath;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -17,10 +18,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::serve::process_id;
+use crate::serve::upgrade::{self, Progress, Step, Wanted};
 use crate::side_door::SideDoor;
 
 /// Connections at a time; others wait. As in `serve/http.rs`, descriptors are few.
 const PLACES: usize = 6;
+
+/// How long whoever asks for the outcome of an upgrade waits for it at most; then it may be asked for again.
+const WAIT: Duration = Duration::from_secs(5);
+/// How often it is looked for: another process decides on it.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// What `GET /status` tells.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +39,10 @@ pub(crate) struct Status {
     pub(crate) uptime_ms: u64,
     pub(crate) open: usize,
     pub(crate) max_connections: usize,
+    /// How often another program has taken over.
+    pub(crate) upgrades: u32,
+    /// How far the last upgrade is that was asked for, if there was one.
+    pub(crate) last_upgrade: Option<Progress>,
 }
 
 /// What an operation that failed tells.
@@ -63,10 +74,13 @@ fn router(monitor: Monitor) -> Router {
         .route("/connections/{id}/close", post(close))
         .route("/drain", post(drain))
         .route("/reload", post(reload))
+        .route("/upgrades", post(begin_upgrade))
+        .route("/upgrades/{number}", get(show_upgrade))
         .with_state(monitor)
 }
 
 async fn status(State(monitor): State<Monitor>) -> Json<Status> {
+    let (upgrades, last_upgrade) = upgrade::all();
     Json(Status {
         pid: process_id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -74,6 +88,8 @@ async fn status(State(monitor): State<Monitor>) -> Json<Status> {
         uptime_ms: u64::try_from(monitor.uptime().as_millis()).unwrap_or(u64::MAX),
         open: monitor.open(),
         max_connections: monitor.max_connections(),
+        upgrades,
+        last_upgrade,
     })
 }
 
@@ -108,6 +124,25 @@ async fn reload(State(monitor): State<Monitor>) -> Response {
     }
 }
 
+async fn begin_upgrade(Json(wanted): Json<Wanted>) -> Response {
+    match upgrade::begin(&wanted) {
+        Ok(progress) => (StatusCode::ACCEPTED, Json(progress)).into_response(),
+        Err(error) => trouble(StatusCode::CONFLICT, &error),
+    }
+}
+
+/// Waits for the outcome, if that does not take too long.
+async fn show_upgrade(Path(number): Path<u32>) -> Json<Progress> {
+    let mut looks = WAIT.as_millis() / LOOK.as_millis();
+    let mut progress = upgrade::progress(number);
+    while looks > 0 && matches!(progress.state, Step::Checking | Step::Starting) {
+        looks -= 1;
+        tokio::time::sleep(LOOK).await;
+        progress = upgrade::progress(number);
+    }
+    Json(progress)
+}
+
 fn trouble(status: StatusCode, error: &dyn std::error::Error) -> Response {
     (status, Json(Trouble { error: error.to_string() })).into_response()
 }
@@ -117,7 +152,6 @@ mod tests {
     use std::process;
     use std::sync::mpsc::{SyncSender, sync_channel};
     use std::thread;
-    use std::time::Duration;
 
     use landline::{Echo, Event, Framing, Serving, Subscriber, framed};
 

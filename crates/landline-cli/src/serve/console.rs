@@ -172,7 +172,8 @@ fn is_trouble(event: &Event) -> bool {
         Event::ResourcesExhausted { .. }
         | Event::BacklogLowered { .. }
         | Event::ReloadFailed { .. }
-        | Event::WorkerRestarted { .. } => true,
+        | Event::WorkerRestarted { .. }
+        | Event::UpgradeFailed { .. } => true,
         Event::Started { lowered, .. } => *lowered,
         Event::Drained { cut, .. } => *cut > 0,
         Event::Closed { reason, .. } => {

@@ -39,12 +39,12 @@ pub(super) fn keep(_: &ServerSettings, _: impl FnMut() -> Result<(), Failure> + 
 
 /// Whether another process served before this one.
 #[cfg(target_os = "linux")]
-pub(super) fn is_restarted() -> bool {
-    landline::takeover::restarts() > 0
+pub(super) fn is_another() -> bool {
+    landline::takeover::is_another()
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn is_restarted() -> bool {
+pub(super) fn is_another() -> bool {
     false
 }
 

@@ -50,7 +50,7 @@ fn is_stopped(process: u32) -> bool {
     threads.all(|thread| fs::read_to_string(thread.unwrap().path().join("stat")).unwrap().contains(") T "))
 }
 
-fn is_gone(process: u32) -> bool {
+pub(crate) fn is_gone(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     // Whoever adopted it may not have looked yet.
     stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with(['Z', 'X']))
@@ -315,14 +315,14 @@ fn ctrl_c_in_a_terminal_is_decided_once_and_ends_both() {
 }
 
 #[test]
-fn without_its_keeper_the_process_that_serves_serves_on_and_obeys_signals_itself() {
+fn without_its_keeper_the_process_that_serves_goes_on_and_obeys_signals_itself() {
     let mut server = survivor(&[]);
     let worker = worker_of(server.id());
     server.signal(Signal::KILL);
     let mut caller = server.call();
     caller.asks("still there");
     drop(caller);
-    // Until it has noticed, a signal waits.
+    server.says("restarted after SIGKILL");
     kill_process(pid(worker), Signal::TERM).unwrap();
     server.says("stopped: ");
     assert!(TcpStream::connect(server.address).is_err());

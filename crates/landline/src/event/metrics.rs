@@ -24,8 +24,8 @@ use crate::takeover;
 use histogram::{Histogram, Scale};
 use traffic::Traffic;
 
-/// How long connections lasted: from one question to a conversation of a day. Counted in microseconds, because
-/// 10,000 connections that last a year each are more nanoseconds than 64 bits count.
+/// How long connections lasted: from one question to a conversation of a day. Counted in microseconds,
+/// because 10,000 connections that last a year each are more nanoseconds than 64 bits count.
 static CONNECTIONS: Scale = Scale {
     bounds: &[1, 5, 15, 60, 300, 900, 3600, 21_600, 86_400],
     bounds_in: Duration::from_secs(1),
@@ -80,8 +80,8 @@ pub enum ServerState {
 }
 
 impl Metrics {
-    /// Numbers that are all zero, of a server that is starting. The first of a process that takes the place of
-    /// one that was killed goes on with what that one has counted.
+    /// Numbers that are all zero, of a server that is starting. The first of a process that takes the place
+    /// of one that was killed goes on with what that one has counted.
     ///
     /// # Panics
     /// When there is no memory for them.
@@ -215,7 +215,9 @@ impl Counts {
             Event::Resumed { .. }
             | Event::Listening { .. }
             | Event::ListenerClosed { .. }
-            | Event::BacklogLowered { .. } => {}
+            | Event::BacklogLowered { .. }
+            | Event::Upgraded { .. }
+            | Event::UpgradeFailed { .. } => {}
         }
     }
 

@@ -86,6 +86,20 @@ pub enum Event {
         /// How often this has happened so far.
         restarts: u32,
     },
+    /// Another program has taken the server over, and serves.
+    Upgraded {
+        /// For how long nobody served. Callers have waited meanwhile.
+        #[cfg_attr(feature = "log", serde(rename = "gap_ms", serialize_with = "text::milliseconds"))]
+        gap: Duration,
+        /// How often this has happened so far.
+        upgrades: u32,
+    },
+    /// Another program was to take the server over, and could not; this one serves on.
+    UpgradeFailed {
+        /// Why. It may quote a file: [`escape`] it.
+        #[cfg_attr(feature = "log", serde(serialize_with = "text::escaped_text"))]
+        cause: Box<str>,
+    },
     /// The kernel holds fewer waiting callers than the server asked it to.
     BacklogLowered {
         /// What was asked for.
@@ -209,13 +223,15 @@ pub enum PeerAddr {
 
 impl Event {
     /// The name of every kind of event, in the order the docs list them.
-    pub const NAMES: [&str; 15] = [
+    pub const NAMES: [&str; 17] = [
         "listening",
         "listener_closed",
         "reloaded",
         "reload_failed",
         "started",
         "worker_restarted",
+        "upgraded",
+        "upgrade_failed",
         "backlog_lowered",
         "resumed",
         "connected",
@@ -236,6 +252,8 @@ impl Event {
             Event::ReloadFailed { .. } => "reload_failed",
             Event::Started { .. } => "started",
             Event::WorkerRestarted { .. } => "worker_restarted",
+            Event::Upgraded { .. } => "upgraded",
+            Event::UpgradeFailed { .. } => "upgrade_failed",
             Event::BacklogLowered { .. } => "backlog_lowered",
             Event::Resumed { .. } => "resumed",
             Event::Connected { .. } => "connected",
@@ -342,7 +360,9 @@ mod tests {
                 gap: Duration::ZERO,
                 restarts: 1,
             },
-            Event::WorkerRestarted { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
+            Event::WorkerRestarted { .. } => Event::Upgraded { gap: Duration::ZERO, upgrades: 1 },
+            Event::Upgraded { .. } => Event::UpgradeFailed { cause },
+            Event::UpgradeFailed { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
             Event::BacklogLowered { .. } => Event::Resumed { resumed: 1, lost: 0 },
             Event::Resumed { .. } => Event::Connected { id: 1, peer, open: 1 },
             Event::Connected { .. } => Event::Closed {

@@ -34,6 +34,12 @@ impl Event {
                 let gap = time(*gap);
                 format!("restarted after {cause} {dot} {gap} without service {dot} restart {restarts}")
             }
+            Event::Upgraded { gap, upgrades } => {
+                format!("upgraded {dot} {} without service {dot} upgrade {upgrades}", time(*gap))
+            }
+            Event::UpgradeFailed { cause } => {
+                format!("cannot upgrade: {}; the program before serves on", escape(cause.as_bytes(), charset))
+            }
             Event::BacklogLowered { asked, allowed } => format!(
                 "the kernel lets {allowed} callers wait to be accepted, not {asked}; net.core.somaxconn raises that"
             ),

@@ -105,6 +105,7 @@ impl Serving {
                     ask = signals.next() => match ask {
                         Ask::HangUp if reloader.can() => drop(reloader.reload(&fleet).await),
                         Ask::End | Ask::HangUp => break,
+                        Ask::TellOfUpgrade => takeover::tell_of_upgrade(&*fleet.share().events),
                     },
                     Some(asked) = next(&mut asked) => {
                         // Whoever asked may have stopped waiting.

@@ -15,6 +15,12 @@ pub(crate) enum Ask {
     End,
     /// SIGHUP: look at the configuration again; without one, end.
     HangUp,
+    /// Say that an upgrade failed.
+    #[cfg_attr(
+        not(all(feature = "takeover", target_os = "linux")),
+        expect(dead_code, reason = "only a keeper asks for it")
+    )]
+    TellOfUpgrade,
 }
 
 /// The signals of the process, or of its keeper.
@@ -39,6 +45,8 @@ impl Signals {
             if let Some(ask) = orders.next().await {
                 return ask;
             }
+            // If it can, it does not come back.
+            takeover::become_keeper();
             self.orders = None;
             // Without them, what is left is to serve on.
             self.own = Own::new().ok();
@@ -52,7 +60,13 @@ impl Signals {
 
     /// Waits for one that ends a server. Cancel-safe.
     pub(crate) async fn end(&mut self, hangup_ends: bool) {
-        while self.next().await == Ask::HangUp && !hangup_ends {}
+        loop {
+            match self.next().await {
+                Ask::End => return,
+                Ask::HangUp if hangup_ends => return,
+                Ask::HangUp | Ask::TellOfUpgrade => {}
+            }
+        }
     }
 }
 

@@ -169,6 +169,11 @@ impl Table {
         Admitted { table: Arc::clone(self), counts: true }
     }
 
+    /// Whether another process can go on with what is in it.
+    pub(crate) fn outlives_the_process(&self) -> bool {
+        self.lasting.is_some()
+    }
+
     pub(crate) fn open(&self) -> usize {
         self.open.load(Relaxed)
     }

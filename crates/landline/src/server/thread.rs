@@ -55,8 +55,6 @@ impl Thread {
             doors.open(plan, false)?;
             #[cfg(all(target_os = "linux", feature = "takeover"))]
             super::recover::recover(&doors.host, plan);
-            #[cfg(all(target_os = "linux", feature = "takeover"))]
-            super::recover::let_in(&doors.host, plan);
         }
         let sweeper = Rc::clone(&local);
         // Before anybody is served: the first to be may be the one who stops it all.
@@ -65,6 +63,20 @@ impl Thread {
         if let Some(up) = up.take() {
             // Whoever started the server waits for it, or has given up.
             let _ = up.send(());
+            drop(up);
+            // Nothing that was begun above has been polled yet: nobody is accepted and nothing answered.
+            if !crate::takeover::may_serve(|| matches!(stage.has_changed(), Ok(false))) {
+                // What it has found in the table is not its own: whoever goes on finds it as it was.
+                while local.table.outlives_the_process() {
+                    std::thread::park();
+                }
+                return Ok(());
+            }
+            // Some may have to be told that they are not let in, which is an answer.
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
+            if let Some(plan) = stage.borrow().plan() {
+                super::recover::let_in(&doors.host, plan);
+            }
         }
         let mut abandoned = false;
         loop {

@@ -46,7 +46,7 @@ fn in_a_thread(body: impl FnOnce() -> u8 + Send) -> u8 {
 }
 
 /// Ends this process without what the program has set up for its end: that is for the one it was copied from.
-fn leave(code: u8) -> ! {
+pub(crate) fn leave(code: u8) -> ! {
     // With stdout gone there is nobody to tell.
     let _ = io::stdout().flush();
     // SAFETY: it ends the process and touches no memory.

@@ -7,7 +7,7 @@ use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::fstat;
-use rustix::io::fcntl_getfd;
+use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::net::sockopt::socket_cookie;
 
 use super::positions::positions;
@@ -50,6 +50,21 @@ pub(crate) fn count() -> Option<usize> {
 pub(crate) fn close_left_behind(number: RawFd) {
     // SAFETY: it is only called for what this process did not open, so no owner of its own finds it closed.
     unsafe { rustix::io::close(number) };
+}
+
+/// Has programs that this one starts or becomes find the number open, or not.
+pub(crate) fn hand_on(number: RawFd, is_handed_on: bool) {
+    let flags = if is_handed_on { FdFlags::empty() } else { FdFlags::CLOEXEC };
+    if let Some(there) = borrow(number) {
+        // It fails only for what is not open, and that is not handed on.
+        let _ = fcntl_setfd(there, flags);
+    }
+}
+
+/// Takes a number under which whoever started this program has left something open for it.
+pub(crate) fn take(number: RawFd) -> Option<OwnedFd> {
+    // SAFETY: it is open, and was left to this program; whoever calls takes each only once.
+    is_open(number).then(|| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// Takes the socket with this number and this cookie, which a process that is gone has left.

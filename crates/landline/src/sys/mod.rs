@@ -7,6 +7,8 @@ pub(crate) mod clock;
 pub(crate) mod clone;
 #[cfg(all(feature = "takeover", target_os = "linux"))]
 pub(crate) mod descriptors;
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+pub(crate) mod exec;
 pub(crate) mod limits;
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 pub(crate) mod positions;

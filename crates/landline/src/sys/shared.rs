@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::ptr::{self, NonNull};
 
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::region::Plain;
@@ -21,6 +21,13 @@ unsafe impl Plain for crate::takeover::memory::Remembered {}
 unsafe impl Plain for crate::takeover::pulse::Thread {}
 // SAFETY: made of atomic integers only.
 unsafe impl Plain for crate::takeover::blame::Suspect {}
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::header::Header {}
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::upgrade::Decision {}
+
+/// With these, its size can't change, and no reading of it can fail.
+const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
 /// A mapping that every process started from here on sees, zeroed at first. Pages that were never touched
 /// take up nothing.
@@ -43,7 +50,25 @@ impl Shared {
         let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
         let descriptor = memfd_create("landline", flags)?;
         ftruncate(&descriptor, u64::try_from(len).unwrap_or(u64::MAX))?;
-        fcntl_add_seals(&descriptor, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        fcntl_add_seals(&descriptor, SEALS)?;
+        Self::map(descriptor, len)
+    }
+
+    /// Maps what a program before this one has made, if it has this length and can't have another.
+    pub(crate) fn take_over(descriptor: OwnedFd, len: usize) -> io::Result<Self> {
+        let seals = fcntl_get_seals(&descriptor).unwrap_or(SealFlags::empty());
+        if !seals.contains(SEALS) {
+            return Err(io::Error::other("it is no memory of a keeper"));
+        }
+        let its_len = fstat(&descriptor)?.st_size;
+        if u64::try_from(its_len).ok() != u64::try_from(len).ok() {
+            return Err(io::Error::other(format!("it has {its_len} bytes, and this program's has {len}")));
+        }
+        Self::map(descriptor, len)
+    }
+
+    /// `descriptor` has to be that of a file of this length which is sealed.
+    fn map(descriptor: OwnedFd, len: usize) -> io::Result<Self> {
         let (protection, flags) =
             (ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED | MapFlags::NORESERVE);
         // SAFETY: a new mapping at an address of the kernel's choice aliases nothing, and the file can't

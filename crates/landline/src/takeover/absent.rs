@@ -98,10 +98,18 @@ pub(crate) fn serving() {}
 
 pub(crate) fn tell(_: &dyn Subscriber) {}
 
+pub(crate) fn tell_of_upgrade(_: &dyn Subscriber) {}
+
 pub(crate) fn ending() {}
 
 pub(crate) fn ending_for() -> Option<Duration> {
     None
 }
+
+pub(crate) fn may_serve(_: impl Fn() -> bool) -> bool {
+    true
+}
+
+pub(crate) fn become_keeper() {}
 
 pub(crate) fn obey_signals_oneself() {}

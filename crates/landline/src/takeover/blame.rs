@@ -89,7 +89,7 @@ pub(super) fn blamed() -> Vec<u64> {
 }
 
 fn suspects(wanted: impl Fn(&Suspect) -> bool) -> Vec<u64> {
-    Worker::this().map_or_else(Vec::new, |worker| ids(&worker.kept.memory, wanted))
+    Worker::this().map_or_else(Vec::new, |worker| ids(worker.kept.memory, wanted))
 }
 
 fn ids(memory: &Memory, wanted: impl Fn(&Suspect) -> bool) -> Vec<u64> {

@@ -2,26 +2,25 @@
 //! worker when one is killed. It has one thread, no runtime, and allocates nothing to speak of.
 
 use std::fmt;
-use std::io;
-use std::os::fd::{OwnedFd, RawFd};
-use std::sync::OnceLock;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, eventfd};
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 
+use super::blame;
+use super::candidate::{self, Outcome, Upgrading};
 use super::keeping::Keeping;
-use super::memory::{Control, Memory, Order};
+use super::kept::Kept;
+use super::memory::{Control, Order};
 use super::pulse::Thread;
+use super::upgrade::Request;
 use super::watchdog::Watchdog;
 use super::worker::Worker;
-use super::{blame, sweep};
+use super::{arrival, stub};
 use crate::error::{Error, Kind};
 use crate::event::signal_name;
-use crate::server::TABLE_MAX;
-use crate::sys::descriptors::Identity;
-use crate::sys::signals::{Set, is_ignored, report_children};
+use crate::sys::clock::microseconds;
+use crate::sys::signals::{Set, is_ignored, passed_on, report_children};
 use crate::sys::{clone, limits};
 
 /// So many workers in a row may end before they served until there is a pause before the next.
@@ -30,22 +29,6 @@ const IN_VAIN_MAX: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-
-/// What the keeper made for its workers, who find it in their copy of its memory.
-#[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) memory: Memory,
-    /// Rung when there is an order.
-    pub(super) bell: OwnedFd,
-    pub(super) keeper: Pid,
-    pub(super) began: Instant,
-    /// What the program had open.
-    pub(super) from_the_start: Vec<(RawFd, Identity)>,
-    /// All descriptors have numbers below this.
-    pub(super) numbers: RawFd,
-}
-
-static KEPT: OnceLock<Kept> = OnceLock::new();
 
 /// How a server ended that had a keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +63,11 @@ impl fmt::Display for Ended {
 
 /// See [`Keeping::keep`].
 pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Result<Ended, Error> {
-    let kept = Kept::new().map_err(|error| Error::io(Kind::Serve, "cannot keep a worker", error))?;
+    if let Some(said) = arrival::check() {
+        return said;
+    }
+    let kept = Kept::new(arrival::memory()?);
+    let kept = kept.map_err(|error| Error::io(Kind::Serve, "cannot keep a worker", error))?;
     let mut keeper = Keeper::new(kept, keeping);
     loop {
         let number = keeper.control.worker.fetch_add(1, AcqRel) + 1;
@@ -92,7 +79,11 @@ pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Res
             work()
         };
         let death = match clone::sharing_descriptors(body) {
-            Ok(worker) => keeper.watch(worker, number),
+            Ok(worker) => {
+                // It says so itself, too, and whoever looks may come before it does.
+                kept.memory.decision().worker.store(worker.as_raw_nonzero().get(), Release);
+                keeper.watch(worker, number)
+            }
             Err(error) if number == 1 => {
                 return Err(Error::io(Kind::Serve, "cannot start a worker", error));
             }
@@ -105,34 +96,6 @@ pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Res
     }
 }
 
-impl Kept {
-    pub(super) fn this() -> Option<&'static Self> {
-        KEPT.get()
-    }
-
-    pub(super) fn process_id(&self) -> u32 {
-        self.keeper.as_raw_nonzero().get().unsigned_abs()
-    }
-
-    fn new() -> io::Result<&'static Self> {
-        if clone::threads()? != 1 {
-            return Err(io::Error::other("it is for a process that has no other threads yet"));
-        }
-        let open_files = limits::raise_open_files()?.min(TABLE_MAX);
-        let numbers = RawFd::try_from(open_files).unwrap_or(RawFd::MAX);
-        let from_the_start = sweep::open_now(numbers);
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        // The kernel makes the table larger step by step, and whoever accepts waits for it. If it can't now,
-        // it may then.
-        drop(rustix::io::fcntl_dupfd_cloexec(&bell, numbers - 1));
-        let memory = Memory::new()?;
-        let kept = Self { memory, bell, keeper: getpid(), began: Instant::now(), from_the_start, numbers };
-        let mut kept = Some(kept);
-        let here = KEPT.get_or_init(|| kept.take().expect("it was made just now"));
-        if kept.is_some() { Err(io::Error::other("it keeps one already")) } else { Ok(here) }
-    }
-}
-
 /// How a worker ended.
 #[derive(Clone, Copy)]
 enum Death {
@@ -140,6 +103,8 @@ enum Death {
     Killed(i32),
     /// The keeper ended it, because a signal came that it could not obey.
     Stopped(i32),
+    /// The keeper ended it, because another program is to take over.
+    Replaced,
 }
 
 struct Keeper {
@@ -149,34 +114,51 @@ struct Keeper {
     keeping: Keeping,
     /// How many workers in a row ended before they served.
     in_vain: u32,
+    upgrading: Upgrading,
+    /// The program that is to take over.
+    next: Option<Request>,
 }
 
 impl Keeper {
     fn new(kept: &'static Kept, keeping: Keeping) -> Self {
         let unless_ignored = [libc::SIGINT, libc::SIGHUP].into_iter().filter(|signal| !is_ignored(*signal));
-        let signals = Set::of(unless_ignored.chain([libc::SIGTERM, libc::SIGCHLD, libc::SIGUSR2]));
+        let signals =
+            Set::of(unless_ignored.chain([libc::SIGTERM, libc::SIGCHLD, libc::SIGUSR2, passed_on()]));
         report_children();
         signals.block();
-        Self { kept, control: kept.memory.control(), signals, keeping, in_vain: 0 }
+        let upgrading = Upgrading::new(kept);
+        let control = kept.memory.control();
+        Self { kept, control, signals, keeping, in_vain: 0, upgrading, next: None }
     }
 
     /// Passes signals on to a worker until it has ended.
-    fn watch(&self, worker: Pid, number: u32) -> Death {
+    fn watch(&mut self, worker: Pid, number: u32) -> Death {
         let mut watchdog = self.keeping.watchdog_timeout.map(|patience| Watchdog::new(number, patience));
         let mut was_still = false;
         loop {
-            let signal = self.signals.wait(watchdog.as_ref().map(Watchdog::pause));
+            let pause =
+                watchdog.as_ref().map(Watchdog::pause).into_iter().chain(self.upgrading.patience()).min();
+            let signal = stub::next_signal(self.kept, self.signals, pause);
             // Also after another signal: it may have hidden the one that says so.
             if let Some(death) = reap(worker) {
+                self.upgrading.give_up();
                 self.give(signal);
                 self.note_cause(death, number, watchdog.as_ref().filter(|_| was_still));
                 return death;
             }
             // What it does before it serves takes as long as it takes.
-            if self.control.served.load(Acquire) == number
-                && watchdog.as_mut().is_some_and(|watchdog| watchdog.barks(self.threads()))
-            {
-                was_still = kill_process(worker, Signal::KILL).is_ok();
+            if self.control.served.load(Acquire) == number {
+                self.next = self.upgrading.look(signal == Some(libc::SIGUSR2), self.is_ending());
+                if self.next.is_some() {
+                    // What it has in hand is given up as by a crash.
+                    let _ = kill_process(worker, Signal::KILL);
+                    let _ = waitpid(Some(worker), WaitOptions::empty());
+                    self.give(signal);
+                    return Death::Replaced;
+                }
+                if watchdog.as_mut().is_some_and(|watchdog| watchdog.barks(self.threads())) {
+                    was_still = kill_process(worker, Signal::KILL).is_ok();
+                }
             }
             let Some(signal) = signal.filter(|signal| self.order(*signal).is_some()) else { continue };
             let served = self.control.served.load(Acquire) > 0;
@@ -208,10 +190,10 @@ impl Keeper {
             // The others were well.
             (Some(watchdog), _) => {
                 let still = threads.filter(|thread| watchdog.is_still(*thread));
-                blame::blame(&self.kept.memory, number, still);
+                blame::blame(self.kept.memory, number, still);
             }
             (None, Death::Killed(signal)) if blame::is_fault(signal) => {
-                blame::blame(&self.kept.memory, number, threads);
+                blame::blame(self.kept.memory, number, threads);
             }
             (None, _) => {}
         }
@@ -229,21 +211,27 @@ impl Keeper {
     fn give(&self, signal: Option<i32>) {
         if let Some(order) = signal.and_then(|signal| self.order(signal)) {
             order.give();
-            // It fails only when the count is full, which is news enough.
-            let _ = rustix::io::write(&self.kept.bell, &1_u64.to_ne_bytes());
+            self.kept.ring();
         }
     }
 
     /// Whether it all ends with the death of a worker; if not, another may be started now.
     fn after(&mut self, death: Death, number: u32) -> Option<Ended> {
-        let ended_at = self.kept.began.elapsed();
+        let ended_at = microseconds();
+        if let Death::Replaced = death {
+            self.control.ended_at.store(ended_at, Relaxed);
+            return self.upgrade();
+        }
         let served = self.control.served.load(Acquire);
         let has_begun_to_end = self.control.ending.load(Acquire) == 1;
-        let is_ending = has_begun_to_end || self.control.end.was_given();
+        let is_ending = self.is_ending();
         let is_last = served == 0 || is_ending;
         // One after others that was told to end before it served: there was nobody to be cut.
         let is_idle = served > 0 && served != number;
         let killed_by = match death {
+            // The program before goes on.
+            Death::Exited(code) if arrival::must_commit() => return Some(Ended::Code(code)),
+            Death::Killed(signal) if arrival::must_commit() => return Some(Ended::Killed(signal)),
             Death::Stopped(_) if is_idle => return Some(Ended::Code(0)),
             Death::Exited(_) if is_idle && is_ending && !has_begun_to_end => return Some(Ended::Code(0)),
             Death::Stopped(signal) => return Some(Ended::Code(by_signal(signal))),
@@ -252,18 +240,35 @@ impl Keeper {
             // One that fails to start in another's place may lack what is there later.
             Death::Exited(code) if is_last || served == number => return Some(Ended::Code(code)),
             Death::Killed(signal) => signal,
-            Death::Exited(_) => 0,
+            Death::Exited(_) | Death::Replaced => 0,
         };
         if served == number {
             self.in_vain = 0;
-            let nanoseconds = u64::try_from(ended_at.as_nanos()).unwrap_or(u64::MAX);
-            self.control.ended_at.store(nanoseconds, Relaxed);
+            self.control.ended_at.store(ended_at, Relaxed);
         } else {
             self.in_vain += 1;
         }
         self.control.killed_by.store(killed_by, Relaxed);
         self.control.restarts.fetch_add(1, Relaxed);
         if self.pause() { Some(Ended::Code(0)) } else { None }
+    }
+
+    fn is_ending(&self) -> bool {
+        self.control.ending.load(Acquire) == 1 || self.control.end.was_given()
+    }
+
+    /// Has another program take over; if it does not, a worker of this one may be started now.
+    fn upgrade(&mut self) -> Option<Ended> {
+        let request = self.next.take()?;
+        match candidate::start(self.kept, self.signals, &request) {
+            Outcome::Committed(signal) => Some(stub::retire(self.kept, self.signals, signal)),
+            Outcome::Aborted(signal) => {
+                let next = self.control.worker.load(Relaxed) + 1;
+                self.kept.memory.decision().after.store(next, Relaxed);
+                self.give(signal);
+                None
+            }
+        }
     }
 
     /// Waits if the last workers were started in vain; true if it was told to end meanwhile.
@@ -274,7 +279,7 @@ impl Keeper {
             if left.is_zero() {
                 return false;
             }
-            match self.signals.wait(Some(left)) {
+            match stub::next_signal(self.kept, self.signals, Some(left)) {
                 Some(libc::SIGINT | libc::SIGTERM) => return true,
                 signal => self.give(signal),
             }

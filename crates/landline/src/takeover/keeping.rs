@@ -54,8 +54,12 @@ impl Keeping {
     /// It is called once, from a `main` that has started no thread yet. The limit on open files is raised to
     /// its maximum. Not for what an async runtime runs.
     ///
+    /// A program that was started to take another's place does so here, and one that was asked whether it
+    /// [could](super::is_check) says so and is done.
+    ///
     /// # Errors
-    /// When this process has other threads, keeps a worker already, or the system lacks what it takes.
+    /// When it can't take over what it was started for, this process has other threads, keeps a worker
+    /// already, or the system lacks what it takes.
     pub fn keep(self, work: impl FnMut() -> u8 + Send) -> Result<Ended, Error> {
         keeper::keep(self, work)
     }

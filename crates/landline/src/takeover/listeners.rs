@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use socket2::{Domain, Socket, Type};
 
+use super::arrival;
 use super::memory::{Memory, Record, WORDS_MAX};
 use super::worker::Worker;
 use crate::address::Address;
@@ -41,7 +42,8 @@ impl OnRecord {
         if Worker::this().is_none_or(has_served) {
             return false;
         }
-        if self.is_closed() {
+        if self.is_closed() || arrival::must_commit() {
+            // There is nothing to keep open, or this program has a copy of what the one before goes on with.
             self.is_left = true;
         } else if let Ok(stays) = socket.try_clone() {
             self.record.number.store(stays.into_raw_fd(), Release);

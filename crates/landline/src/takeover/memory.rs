@@ -3,14 +3,16 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{
     AtomicI32, AtomicU8, AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 use super::blame::{SUSPECTS_MAX, Suspect};
+use super::header::Header;
 use super::pulse::{THREADS_MAX, Thread};
+use super::upgrade::Decision;
 #[cfg(feature = "metrics")]
 use crate::event::metrics::Counts;
 use crate::server::TABLE_MAX;
@@ -21,10 +23,15 @@ use crate::sys::shared::Shared;
 use crate::sys::socket;
 
 const PAGE: usize = 4096;
+/// What another program has to know before it reads on: one page.
+const HEADER: usize = 0;
 /// The control words: one page.
-const CONTROL: usize = 0;
+const CONTROL: usize = HEADER + PAGE;
+/// What is decided about upgrades.
+const DECISION: usize = CONTROL + PAGE;
+const DECISION_PAGES: usize = 4;
 /// The listeners on record.
-const LISTENERS: usize = CONTROL + PAGE;
+const LISTENERS: usize = DECISION + DECISION_PAGES * PAGE;
 /// How many listeners can be on record. What comes beyond is listened on anew by another worker.
 pub(crate) const LISTENERS_MAX: usize = 1024;
 /// The words of an address, in bytes: more than any host name or path has.
@@ -38,6 +45,11 @@ pub const REMEMBERED_MAX: usize = 1 << 20;
 /// What the metrics have counted.
 #[cfg(feature = "metrics")]
 const COUNTS: usize = TABLE - 2 * PAGE;
+/// How long they are; nothing, where nobody counts.
+#[cfg(feature = "metrics")]
+const COUNTS_LEN: usize = size_of::<Counts>();
+#[cfg(not(feature = "metrics"))]
+const COUNTS_LEN: usize = 0;
 /// What each thread tells the keeper.
 const THREADS: usize = REMEMBERED + PAGE + 2 * REMEMBERED_MAX;
 /// Who was served when a worker died.
@@ -50,8 +62,31 @@ const ARENA: usize = CHECKPOINTS + TABLE_MAX * size_of::<Checkpoints>();
 /// All of it. Pages that nobody touches take up nothing.
 const LEN: usize = ARENA + arena::LEN;
 
+/// Where things lie and how large they are: a program whose own list is another can't read it.
+pub(super) const LAYOUT: [(&str, usize); 17] = [
+    ("length", LEN),
+    ("control words", size_of::<Control>()),
+    ("words of upgrades", size_of::<Decision>()),
+    ("listeners", LISTENERS),
+    ("listener", size_of::<Record>()),
+    ("configuration", REMEMBERED),
+    ("table", TABLE),
+    ("head of the table", size_of::<Head>()),
+    ("connection", size_of::<Slot>()),
+    ("checkpoint", size_of::<Checkpoints>()),
+    ("connections", TABLE_MAX),
+    ("buffers", ARENA),
+    ("counts", COUNTS_LEN),
+    ("threads", THREADS),
+    ("thread", size_of::<Thread>()),
+    ("suspects", SUSPECTS),
+    ("suspect", size_of::<Suspect>()),
+];
+
+const _: () = assert!(size_of::<Header>() <= PAGE);
 const _: () = assert!(size_of::<Control>() <= PAGE);
 const _: () = assert!(size_of::<Head>() <= PAGE);
+const _: () = assert!(size_of::<Decision>() <= DECISION_PAGES * PAGE);
 const _: () = assert!(size_of::<Record>() == 512);
 #[cfg(feature = "metrics")]
 const _: () = assert!(size_of::<Counts>() <= 2 * PAGE);
@@ -67,8 +102,22 @@ impl Memory {
         Shared::new(LEN).map(Self)
     }
 
+    /// The memory of a program before this one. What lies in it, that one has written: it is to be looked at
+    /// before it is believed.
+    pub(super) fn take_over(descriptor: OwnedFd) -> io::Result<Self> {
+        Shared::take_over(descriptor, LEN).map(Self)
+    }
+
     pub(crate) fn number(&self) -> RawFd {
         self.0.descriptor().as_raw_fd()
+    }
+
+    pub(super) fn header(&self) -> &Header {
+        &self.0.records(HEADER, 1)[0]
+    }
+
+    pub(super) fn decision(&self) -> &Decision {
+        &self.0.records(DECISION, 1)[0]
     }
 
     pub(crate) fn control(&self) -> &Control {
@@ -173,7 +222,7 @@ pub(crate) struct Control {
     pub(crate) served: AtomicU32,
     /// 1 once a worker has begun to end the server.
     pub(crate) ending: AtomicU32,
-    /// When it did, in nanoseconds since the keeper began.
+    /// When it did, in microseconds of the machine's clock.
     pub(crate) ending_since: AtomicU64,
     /// SIGINT and SIGTERM.
     pub(crate) end: Order,
@@ -187,7 +236,7 @@ pub(crate) struct Control {
     pub(crate) was_still: AtomicU32,
     /// How many threads were ever there to be watched.
     pub(crate) threads: AtomicU32,
-    /// When nobody served any more, in nanoseconds since the keeper began.
+    /// When nobody served any more, in microseconds of the machine's clock.
     pub(crate) ended_at: AtomicU64,
 }
 
@@ -283,6 +332,27 @@ impl Record {
 pub(crate) struct Remembered {
     current: AtomicU32,
     lens: [AtomicU32; 2],
+}
+
+/// Words of up to `N` bytes; what is longer is cut.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Words<const N: usize> {
+    len: AtomicU32,
+    bytes: [AtomicU8; N],
+}
+
+impl<const N: usize> Words<N> {
+    pub(crate) fn set(&self, words: &[u8]) {
+        let words = words.get(..N).unwrap_or(words);
+        store(&self.bytes, words);
+        self.len.store(as_u32(words.len()), Release);
+    }
+
+    pub(crate) fn read(&self) -> Vec<u8> {
+        let len = self.len.load(Acquire) as usize;
+        self.bytes.get(..len).map(load).unwrap_or_default()
+    }
 }
 
 fn store(place: &[AtomicU8], bytes: &[u8]) {

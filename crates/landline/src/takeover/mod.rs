@@ -6,8 +6,6 @@
 //! Whoever calls in between waits for it, and is not refused. Connections of [`framed`](crate::framed)
 //! services go on where they were, if the service [can](crate::Service::resume); the others of the worker
 //! that was killed are closed. What a worker [starts](crate::Serving::start) beside the server
-//! services that are between two messages go on, if the service [can](crate::Service::resume); the others of
-//! the worker that was killed are closed. What a worker [starts](crate::Serving::start) beside the server
 //! that it [runs](crate::Serving::run) is its own, and ends with it.
 //!
 //! ```no_run
@@ -42,29 +40,51 @@
 //! [poison](crate::CloseReason::Poison), so that one message can't end worker after worker.
 //!
 //! **Signals** are for the keeper, whose process number is that of the server. It passes SIGINT, SIGTERM and
-//! SIGHUP on to `run`, which does what it always does. A worker's own are blocked; if the keeper is killed,
-//! the worker serves on and obeys them itself.
+//! SIGHUP on to `run`, which does what it always does. A worker's own are blocked. If the keeper is killed,
+//! its worker becomes this program anew, from `main`, and is the keeper of another worker; if it can't, it
+//! serves on alone and obeys signals itself.
+//!
+//! **Another program** takes over upon [`upgrade`] or SIGUSR2: it is started from its `main`, and by `keep`
+//! it finds everything, through `LANDLINE_TAKEOVER` in its environment, and goes on with it. Before
+//! that it is started once with `LANDLINE_TAKEOVER_CHECK`, only so that its `keep` says whether it could;
+//! what a program checks before it calls `keep` is thereby checked before anything stops. The first process
+//! stays: in it `keep` returns when the last program has ended, with all descriptors closed but the standard
+//! streams. In those in between it does not return.
 
+mod arrival;
 pub(crate) mod blame;
+mod candidate;
+mod check;
+pub(crate) mod header;
+mod heir;
 mod keeper;
 mod keeping;
+mod kept;
 mod listeners;
 pub(crate) mod memory;
+mod origin;
 pub(crate) mod pulse;
+mod stub;
 mod sweep;
+pub(crate) mod upgrade;
 mod watchdog;
 mod worker;
 
+pub use arrival::is_check;
+pub(crate) use arrival::may_serve;
 pub(crate) use blame::poison;
+pub(crate) use heir::become_keeper;
 pub use keeper::Ended;
 pub use keeping::{Keeping, keep};
 pub(crate) use listeners::{OnRecord, on_record, publish};
 pub use memory::REMEMBERED_MAX;
 pub(crate) use pulse::{Beating, Pulse, pulse};
+pub use upgrade::{UPGRADE_PATIENCE, UpgradeState, upgrade, upgrade_state, upgrades};
 #[cfg(feature = "metrics")]
 pub(crate) use worker::counts;
 pub(crate) use worker::{
     Orders, ending, ending_for, obey_signals_oneself, orders, serving, table, take_accepted, tell,
+    tell_of_upgrade,
 };
 
 use worker::Worker;
@@ -75,9 +95,19 @@ pub fn remember(bytes: &[u8]) -> bool {
     Worker::this().is_some_and(|worker| worker.kept.memory.remember(bytes))
 }
 
-/// What was remembered last, by this worker or one before it.
+/// What was remembered last, by this worker or one before it. A program that takes another's place by an
+/// upgrade finds nothing until it has remembered something itself: it is to read what is there now.
 pub fn recall() -> Option<Vec<u8>> {
-    Worker::this().and_then(|worker| worker.kept.memory.recall())
+    let memory = match Worker::this() {
+        Some(worker) => worker.kept.memory,
+        None => arrival::memory().ok().flatten()?,
+    };
+    memory.recall().filter(|_| !arrival::must_commit())
+}
+
+/// Whether another worker served before this one, be it of this program or of one before it.
+pub fn is_another() -> bool {
+    Worker::this().is_some_and(|worker| worker.is_another())
 }
 
 /// How many workers took the place of another so far, this one included; 0 in the first, and in what is no

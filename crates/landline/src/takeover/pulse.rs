@@ -46,7 +46,7 @@ pub(crate) struct Pulse {
 /// The pulse of a thread of the server that this worker runs; none in what is no worker.
 pub(crate) fn pulse(thread: usize) -> Option<Pulse> {
     let worker = Worker::this()?;
-    Pulse::of(&worker.kept.memory, thread, worker.number)
+    Pulse::of(worker.kept.memory, thread, worker.number)
 }
 
 impl Pulse {

@@ -12,15 +12,17 @@ use std::time::Duration;
 use rustix::process::{PidfdFlags, getppid, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
-use super::keeper::Kept;
+use super::kept::Kept;
 use super::memory::Control;
-use super::{listeners, sweep};
+use super::upgrade::{Decision, own_id};
+use super::{arrival, listeners, sweep};
 #[cfg(feature = "metrics")]
 use crate::event::metrics::Counts;
 use crate::event::{Event, Subscriber};
 use crate::server::Ask;
 use crate::server::table::{Lasting, Table};
 use crate::sys::arena::Arena;
+use crate::sys::clock::microseconds;
 use crate::sys::region::Region;
 use crate::sys::signals::Set;
 use crate::sys::socket;
@@ -44,9 +46,10 @@ impl Worker {
     /// Becomes one: all that the worker before has left is closed or known by now.
     pub(super) fn become_one(kept: &'static Kept, number: u32) -> Self {
         NUMBER.store(number, Relaxed);
+        kept.memory.decision().worker.store(own_id(), Release);
         // These are no orders, and programs that a worker starts have a use for them.
         Set::of([libc::SIGCHLD, libc::SIGUSR2]).unblock();
-        listeners::clear_half_written(&kept.memory);
+        listeners::clear_half_written(kept.memory);
         if number > 1 {
             *accepted() = sweep::close_what_was_left(kept);
         }
@@ -65,6 +68,12 @@ impl Worker {
         self.control().ending.load(Acquire) == 1
     }
 
+    /// Whether any served before this one.
+    pub(super) fn is_another(&self) -> bool {
+        let served = self.control().served.load(Acquire);
+        served > 0 && (served != self.number || self.restarts() > 0)
+    }
+
     pub(super) fn restarts(&self) -> u32 {
         self.control().restarts.load(Relaxed)
     }
@@ -81,12 +90,14 @@ pub(crate) fn orders() -> io::Result<Option<Orders>> {
     };
     let bell = socket::register_connection(worker.kept.bell.try_clone()?)?;
     worker.control().obeys.store(worker.number, Release);
-    Ok(Some(Orders { control: worker.control(), bell, keeper }))
+    let decision = worker.kept.memory.decision();
+    Ok(Some(Orders { control: worker.control(), decision, bell, keeper }))
 }
 
 /// The orders of the keeper, as they come.
 pub(crate) struct Orders {
     control: &'static Control,
+    decision: &'static Decision,
     /// Rung whenever there is another order.
     bell: AsyncFd<OwnedFd>,
     /// Readable once the keeper is gone; none if it was before anybody looked.
@@ -102,6 +113,9 @@ impl Orders {
             }
             if self.control.hang_up.take() {
                 return Some(Ask::HangUp);
+            }
+            if self.decision.failed.take() {
+                return Some(Ask::TellOfUpgrade);
             }
             let keeper = self.keeper.as_ref()?;
             tokio::select! {
@@ -152,28 +166,45 @@ pub(crate) fn table(capacity: usize) -> Option<Arc<Table>> {
 /// over by now, nobody will.
 pub(crate) fn serving() {
     if let Some(worker) = Worker::this() {
+        arrival::commit(worker);
         listeners::close_unclaimed(worker);
         worker.control().served.store(worker.number, Release);
     }
 }
 
-/// Says that another worker was killed before this one, if so.
+/// Says why it is this worker that serves: another was killed before it, or it came by an upgrade.
 pub(crate) fn tell(events: &dyn Subscriber) {
-    let Some(worker) = Worker::this().filter(|worker| worker.restarts() > 0) else { return };
+    let Some(worker) = Worker::this() else { return };
     let control = worker.control();
+    let gap = microseconds().saturating_sub(control.ended_at.load(Relaxed));
+    let gap = Duration::from_micros(gap);
+    let decision = worker.kept.memory.decision();
+    if decision.after.load(Relaxed) == worker.number {
+        if arrival::is_by_upgrade() {
+            events.event(&Event::Upgraded { gap, upgrades: decision.done() });
+        }
+        return;
+    }
+    if worker.restarts() == 0 {
+        return;
+    }
     let signal = Some(control.killed_by.load(Relaxed)).filter(|signal| *signal > 0);
-    let ended_at = Duration::from_nanos(control.ended_at.load(Relaxed));
-    let gap = worker.kept.began.elapsed().saturating_sub(ended_at);
     let watchdog = control.was_still.load(Relaxed) == 1;
     let blamed = super::blame::blamed().into();
     events.event(&Event::WorkerRestarted { signal, watchdog, blamed, gap, restarts: worker.restarts() });
 }
 
+/// Says that an upgrade failed, and why.
+pub(crate) fn tell_of_upgrade(events: &dyn Subscriber) {
+    if let Some(worker) = Worker::this() {
+        events.event(&Event::UpgradeFailed { cause: worker.kept.memory.decision().cause().into() });
+    }
+}
+
 /// Says that the server is to end. A worker that takes the place of this one goes on with that.
 pub(crate) fn ending() {
     if let Some(worker) = Worker::this().filter(|worker| !worker.is_ending()) {
-        let since = u64::try_from(worker.kept.began.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        worker.control().ending_since.store(since, Relaxed);
+        worker.control().ending_since.store(microseconds(), Relaxed);
         worker.control().ending.store(1, Release);
     }
 }
@@ -181,6 +212,6 @@ pub(crate) fn ending() {
 /// For how long the server has been ending, if it is.
 pub(crate) fn ending_for() -> Option<Duration> {
     let worker = Worker::this().filter(Worker::is_ending)?;
-    let since = Duration::from_nanos(worker.control().ending_since.load(Relaxed));
-    Some(worker.kept.began.elapsed().saturating_sub(since))
+    let since = worker.control().ending_since.load(Relaxed);
+    Some(Duration::from_micros(microseconds().saturating_sub(since)))
 }

@@ -29,7 +29,7 @@ fn rows(table: &str) -> Vec<Vec<&str>> {
 }
 
 /// One event of each kind, as the docs show it.
-fn samples() -> [Event; 15] {
+fn samples() -> [Event; 17] {
     let address = ListenAddr::Ip("127.0.0.1:8081".parse().unwrap());
     let peer = PeerAddr::Ip("127.0.0.1:53122".parse().unwrap());
     [
@@ -45,6 +45,8 @@ fn samples() -> [Event; 15] {
             gap: Duration::from_micros(3100),
             restarts: 4,
         },
+        Event::Upgraded { gap: Duration::from_micros(14_800), upgrades: 2 },
+        Event::UpgradeFailed { cause: "/usr/bin/landline: it ended with code 1".into() },
         Event::BacklogLowered { asked: 4096, allowed: 128 },
         Event::Resumed { resumed: 12, lost: 1 },
         Event::Connected { id: 1, peer, open: 1 },

@@ -1,0 +1,52 @@
+//! Becoming another program, and what its environment says.
+
+#![allow(unsafe_code, reason = "the standard library's exec lets go of blocked signals before")]
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::{env, io, iter, ptr};
+
+use super::clone::threads;
+
+/// Takes variables out of this process's environment.
+///
+/// # Errors
+/// When there are other threads, which could read it meanwhile.
+pub(crate) fn forget(names: &[&str]) -> io::Result<()> {
+    if threads()? != 1 {
+        return Err(io::Error::other("this process has other threads"));
+    }
+    for name in names.iter().filter(|name| env::var_os(name).is_some()) {
+        // SAFETY: there is no other thread that could read it meanwhile.
+        unsafe { env::remove_var(name) };
+    }
+    Ok(())
+}
+
+/// Becomes the program that this process runs, anew, with its arguments, and one more variable in its
+/// environment. Signals that are blocked stay so. It returns only if that fails.
+pub(crate) fn itself(name: &str, value: &str) -> io::Error {
+    let arguments: Option<Vec<CString>> = env::args_os().map(|argument| words(&argument)).collect();
+    let variable = |(name, value): (OsString, OsString)| {
+        let mut both = name.into_vec();
+        both.push(b'=');
+        both.extend(value.into_vec());
+        CString::new(both).ok()
+    };
+    let more = iter::once((name.into(), value.into()));
+    let environment: Option<Vec<CString>> = env::vars_os().chain(more).map(variable).collect();
+    let Some((arguments, environment)) = arguments.zip(environment) else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    let pointers = |words: &[CString]| -> Vec<*const libc::c_char> {
+        words.iter().map(|word| word.as_ptr()).chain(iter::once(ptr::null())).collect()
+    };
+    let (argv, envp) = (pointers(&arguments), pointers(&environment));
+    // SAFETY: both lists end with null and point to strings that live until it returns, if it does.
+    unsafe { libc::execve(c"/proc/self/exe".as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
+
+fn words(words: &OsStr) -> Option<CString> {
+    CString::new(words.as_bytes()).ok()
+}

@@ -1,0 +1,202 @@
+//! The keeper's part of an upgrade. Another program is asked whether it can take over, while all serves on;
+//! then the worker is killed, and the other program started with everything that is on record. Once that has
+//! committed, this one is done. If not, whatever was started is killed and waited for, and a worker of this
+//! program starts from the same table as after any crash.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+
+use super::arrival::MEMORY;
+use super::check::Checking;
+use super::kept::Kept;
+use super::upgrade::{Decision, Request, path};
+use super::{stub, sweep};
+use crate::event::signal_name;
+use crate::sys::signals::Set;
+
+/// How often the keeper looks whether the other program has committed.
+const LOOK: Duration = Duration::from_millis(1);
+
+/// How long somebody who asked waits at most if the signal that says so was lost with a keeper.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+
+/// Upgrades, as long as a worker serves.
+pub(super) struct Upgrading {
+    kept: &'static Kept,
+    checking: Option<Checking>,
+}
+
+/// How an upgrade ended that the other program had said yes to.
+pub(super) enum Outcome {
+    /// It serves; and a signal came meanwhile.
+    Committed(Option<i32>),
+    /// This one has to serve on; and a signal came meanwhile.
+    Aborted(Option<i32>),
+}
+
+impl Upgrading {
+    pub(super) fn new(kept: &'static Kept) -> Self {
+        Self { kept, checking: None }
+    }
+
+    fn decision(&self) -> &'static Decision {
+        self.kept.memory.decision()
+    }
+
+    /// When to look again, if not for a signal.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let waits = || self.decision().is_asked().then_some(LOOK_AGAIN);
+        self.checking.as_ref().map(Checking::left).or_else(waits)
+    }
+
+    /// Begins if somebody asks, and looks how far the other program is with its check. What it returns is to
+    /// be started now.
+    pub(super) fn look(&mut self, by_signal: bool, is_ending: bool) -> Option<Request> {
+        if self.checking.is_none() {
+            let request = self.decision().begin(by_signal)?;
+            match Checking::start(request) {
+                Ok(checking) => self.checking = Some(checking),
+                Err((request, cause)) => self.refuse(&request, &cause),
+            }
+        }
+        let verdict = self.checking.as_mut()?.verdict()?;
+        let request = self.checking.take()?.into_request();
+        match verdict {
+            Ok(()) if is_ending => self.refuse(&request, "the server ends"),
+            Ok(()) => return Some(request),
+            Err(cause) => self.refuse(&request, &cause),
+        }
+        None
+    }
+
+    /// The worker is gone: what was begun comes to nothing.
+    pub(super) fn give_up(&mut self) {
+        if let Some(checking) = self.checking.take() {
+            self.refuse(&checking.into_request(), "the process that served ended meanwhile");
+        }
+    }
+
+    fn refuse(&self, request: &Request, cause: &str) {
+        self.decision().abort(request.number, &with_path(request, cause));
+        self.kept.ring();
+    }
+}
+
+fn with_path(request: &Request, cause: &str) -> String {
+    format!("{}: {cause}", path(&request.binary).display())
+}
+
+/// Starts the other program, now that no worker is there, and waits until it serves or can't.
+pub(super) fn start(kept: &'static Kept, signals: Set, request: &Request) -> Outcome {
+    let decision = kept.memory.decision();
+    let mut heard = None;
+    let cause = match Candidate::start(kept, request) {
+        Ok(candidate) => {
+            let cause = loop {
+                if decision.is_done(request.number) {
+                    return Outcome::Committed(heard);
+                }
+                if let Some(status) = candidate.ended() {
+                    break how(status);
+                }
+                if candidate.until <= Instant::now() {
+                    break format!("it did not serve within {:?}", request.patience);
+                }
+                match stub::next_signal(kept, signals, Some(LOOK)) {
+                    Some(libc::SIGCHLD | libc::SIGUSR2) | None => {}
+                    Some(libc::SIGHUP) => heard = Some(libc::SIGHUP),
+                    signal => {
+                        heard = signal;
+                        break "a signal came to end the server".to_owned();
+                    }
+                }
+            };
+            if !decision.abort(request.number, &with_path(request, &cause)) {
+                return Outcome::Committed(heard);
+            }
+            candidate.end();
+            None
+        }
+        Err(error) => Some(crate::error::describe(&error)),
+    };
+    if let Some(cause) = cause {
+        decision.abort(request.number, &with_path(request, &cause));
+    }
+    let _ = set_child_subreaper(None);
+    sweep::hand_on_all(kept, false);
+    Outcome::Aborted(heard)
+}
+
+/// How a program ended that was to serve.
+fn how(status: ExitStatus) -> String {
+    match (status.signal(), status.code()) {
+        (Some(signal), _) => format!("it was killed by {} before it served", signal_name(signal)),
+        (None, code) => format!("it ended with code {} before it served", code.unwrap_or(1)),
+    }
+}
+
+/// Another program that is to take over, and all that it starts.
+struct Candidate {
+    id: Pid,
+    until: Instant,
+    /// Children that this process had before.
+    others: BTreeSet<i32>,
+}
+
+impl Candidate {
+    fn start(kept: &'static Kept, request: &Request) -> io::Result<Self> {
+        // Whatever it starts comes to this process if it dies.
+        set_child_subreaper(Some(getpid()))?;
+        let others = children()?;
+        drop(sweep::close_what_was_left(kept));
+        sweep::hand_on_all(kept, true);
+        kept.memory.decision().starting(request.number);
+        let mut command = Command::new(path(&request.binary));
+        command.args(std::env::args_os().skip(1)).env(MEMORY, kept.memory.number().to_string());
+        let until = Instant::now() + request.patience;
+        let child = command.spawn()?;
+        let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::Other)?;
+        // Whichever of the two is first: it is to be it.
+        kept.memory.decision().is_candidate(id.as_raw_nonzero().get());
+        Ok(Self { id, until, others })
+    }
+
+    fn ended(&self) -> Option<ExitStatus> {
+        match waitpid(Some(self.id), WaitOptions::NOHANG) {
+            Ok(None) => None,
+            Ok(Some((_, status))) => Some(ExitStatus::from_raw(status.as_raw())),
+            Err(_) => Some(ExitStatus::from_raw(1 << 8)),
+        }
+    }
+
+    /// Kills it and whatever it has started, and waits for the end of each: nobody but this process is left
+    /// who has what is on record.
+    fn end(&self) {
+        let mut rounds_without = 0;
+        while rounds_without < 2 {
+            let started = children().unwrap_or_default();
+            let started: Vec<Pid> =
+                started.difference(&self.others).filter_map(|id| Pid::from_raw(*id)).collect();
+            // While one is taken off the list, the kernel may leave out another.
+            rounds_without = if started.is_empty() { rounds_without + 1 } else { 0 };
+            for child in &started {
+                let _ = kill_process(*child, Signal::KILL);
+            }
+            for child in started {
+                let _ = waitpid(Some(child), WaitOptions::empty());
+            }
+        }
+    }
+}
+
+/// The children of this process, which has one thread.
+fn children() -> io::Result<BTreeSet<i32>> {
+    let children = fs::read_to_string("/proc/thread-self/children")?;
+    Ok(children.split_whitespace().filter_map(|id| id.parse().ok()).collect())
+}
