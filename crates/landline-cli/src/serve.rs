@@ -21,7 +21,7 @@ use crate::args::ServeArgs;
 use crate::config::in_one_line;
 use crate::control::{self, place};
 use crate::exit::{Exit, Failure};
-use crate::settings::{ExcessName, LogFormat, ServiceName, Switch};
+use crate::settings::{ExcessName, LogFormat, ServiceName};
 use crate::setup::{Listener, Setup};
 use crate::side_door::SideDoor;
 use console::Console;
@@ -50,10 +50,9 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
         }
         _ => {
             let is_json = setup.server.log_format == Some(LogFormat::Json);
-            let done = if setup.server.crash_survival == Some(Switch::On) {
-                survival::keep(&setup.server, || {
-                    serve_on(&setup, args).map_err(|failure| failure.in_json(is_json))
-                })
+            let work = || serve_on(&setup, args).map_err(|failure| failure.in_json(is_json));
+            let done = if survival::is_wanted(&setup.server) {
+                survival::keep(&setup.server, work)
             } else {
                 serve(&setup, args).map(|()| 0)
             };
@@ -199,7 +198,7 @@ fn introduction(
         metrics: http.map(|http| format!("metrics on http://{}/metrics", http.local_addr())),
         try_it: format!("{}stop: Ctrl-C", call.unwrap_or_default()),
         ports: if args.print_port { ports } else { Vec::new() },
-        survival: (setup.server.crash_survival == Some(Switch::On)).then_some(survival::PROMISE),
+        survival: survival::promise(&setup.server),
         is_over: survival::is_another(),
     }
 }

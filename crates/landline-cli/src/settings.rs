@@ -73,8 +73,8 @@ pub(crate) struct ServerSettings {
     #[serde(deserialize_with = "key::path")]
     pub(crate) http_token_file: Option<PathBuf>,
 
-    /// Whether the server goes on when its process is killed: another takes its place, listeners stay open,
-    /// connections are closed; Linux only [default: off]
+    /// Whether the server goes on when its process is killed: another takes its place, and its
+    /// listeners and connections stay open [default: on, where the system is Linux]
     #[arg(long, value_name = "on|off", hide_possible_values = true)]
     #[serde(deserialize_with = "key::name")]
     pub(crate) crash_survival: Option<Switch>,

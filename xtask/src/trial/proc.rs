@@ -58,14 +58,16 @@ pub(crate) fn cpu(pid: Pid) -> Outcome<f64> {
 
 /// The CPU time of a process and of those that it has started, in nanoseconds.
 pub(crate) fn cpu_with_children(pid: Pid) -> Outcome<f64> {
-    let mut sum = cpu(pid)?;
-    for thread in entries(&directory(pid).join("task"))? {
-        let children = read(&thread.join("children"))?;
-        for child in children.split_whitespace().filter_map(|child| Pid::from_raw(child.parse().ok()?)) {
-            sum += cpu(child)?;
-        }
-    }
-    Ok(sum)
+    let theirs: Outcome<Vec<f64>> = children(pid).into_iter().map(cpu).collect();
+    Ok(cpu(pid)? + theirs?.iter().sum::<f64>())
+}
+
+/// The processes that a process has started; none if it is gone.
+pub(crate) fn children(pid: Pid) -> Vec<Pid> {
+    let threads = entries(&directory(pid).join("task")).unwrap_or_default();
+    let children = threads.iter().filter_map(|thread| read(&thread.join("children")).ok());
+    let numbers = children.flat_map(|text| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    numbers.filter_map(|number| Pid::from_raw(number.parse().ok()?)).collect()
 }
 
 /// The CPU time of all processes that this one has started and that have ended, in nanoseconds.

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+use super::proc::children;
 use crate::Outcome;
 
 /// Far longer than anything here takes: what has not come by then will not come.
@@ -127,9 +128,13 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Both fail for one that has ended, which is as good.
+        // What it keeps would serve on without it. All fail for one that has ended, which is as good.
+        let kept = children(self.pid());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for child in kept {
+            let _ = kill_process(child, Signal::KILL);
+        }
     }
 }
 
@@ -155,8 +160,9 @@ impl Served {
         Ok(Self { program, port, ready })
     }
 
+    /// The process that serves: that which was started, or the one that it keeps.
     pub(crate) fn pid(&self) -> Pid {
-        self.program.pid()
+        children(self.program.pid()).first().copied().unwrap_or(self.program.pid())
     }
 
     pub(crate) fn call(&self) -> Outcome<Caller> {

@@ -7,13 +7,33 @@ use std::sync::{Mutex, PoisonError};
 use landline::{Event, Subscriber};
 
 use crate::exit::{Exit, Failure};
-use crate::settings::ServerSettings;
-#[cfg(target_os = "linux")]
-use crate::settings::Switch;
+use crate::settings::{ServerSettings, Switch};
 
-/// What is said at the start.
-pub(super) const PROMISE: &str = "if its process is killed, another takes its place: \
-     its listeners and connections stay open";
+/// Whether the server is to go on: wherever it can, unless somebody said otherwise.
+pub(super) fn is_wanted(settings: &ServerSettings) -> bool {
+    settings.crash_survival.map_or_else(is_supported, |switch| switch == Switch::On)
+}
+
+/// What is said at the start of what happens when the process is killed.
+pub(super) fn promise(settings: &ServerSettings) -> Option<&'static str> {
+    if is_kept() {
+        return Some(
+            "if its process is killed, another takes its place: its listeners and connections stay open",
+        );
+    }
+    // Whoever has switched it off knows.
+    settings.crash_survival.is_none().then_some("if its process is killed, all ends: it takes a newer Linux")
+}
+
+#[cfg(target_os = "linux")]
+fn is_supported() -> bool {
+    landline::takeover::is_supported()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_supported() -> bool {
+    false
+}
 
 /// Runs `work` in a process that is replaced when it is killed; returns the exit code.
 #[cfg(target_os = "linux")]
@@ -35,6 +55,17 @@ pub(super) fn keep(
 pub(super) fn keep(_: &ServerSettings, _: impl FnMut() -> Result<(), Failure> + Send) -> Result<u8, Failure> {
     let failure = Failure::new(Exit::Usage, "a server survives the end of its process on Linux only");
     Err(failure.hint("leave out '--crash-survival on'"))
+}
+
+/// Whether this process is one that is replaced when it is killed.
+#[cfg(target_os = "linux")]
+fn is_kept() -> bool {
+    landline::takeover::process_id() != std::process::id()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_kept() -> bool {
+    false
 }
 
 /// Whether another process served before this one.

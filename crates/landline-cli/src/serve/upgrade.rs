@@ -8,8 +8,9 @@ use landline::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
-use crate::settings::Switch;
 use crate::setup::Setup;
+
+use super::survival;
 
 /// What `POST /upgrades` asks for.
 #[derive(Debug, Serialize, Deserialize)]
@@ -41,7 +42,7 @@ pub(crate) enum Step {
 
 /// What only a program can know that was asked whether it can take over.
 pub(super) fn can_take_over(setup: &Setup) -> Result<(), Failure> {
-    if setup.server.crash_survival == Some(Switch::On) {
+    if survival::is_wanted(&setup.server) {
         return Ok(());
     }
     let text = "crash_survival is off by now, and can't be changed while the server runs";

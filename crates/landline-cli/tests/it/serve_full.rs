@@ -3,7 +3,7 @@
 use std::io::{ErrorKind, Read};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, Rlimit, prlimit};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::serving::*;
 use crate::support::GUARD;
@@ -35,7 +35,7 @@ fn out_of_descriptors_it_serves_whom_it_has_stays_calm_and_recovers() {
     let begun = Instant::now();
     let mut server = serve(&["--threads", "2"]);
     let limit = Rlimit { current: Some(LIMIT), maximum: Some(LIMIT) };
-    prlimit(Some(server.pid()), Resource::Nofile, limit).unwrap();
+    prlimit(Pid::from_raw(server.serving_id().cast_signed()), Resource::Nofile, limit).unwrap();
     let mut callers: Vec<Caller> = (0..CALLERS).map(|_| server.call()).collect();
     server.says("cannot take more callers: too many open files");
 

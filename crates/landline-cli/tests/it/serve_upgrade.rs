@@ -239,9 +239,10 @@ fn a_configuration_that_the_other_program_rejects_is_refused_and_a_new_one_is_wh
     let mut caller = server.call();
     asks(&mut caller);
     let new = place.copy();
-    for (words, cause) in
-        [("nonsense = 1\n", "nonsense"), ("[[listener]]\naddress = 0\n", "crash_survival is off by now")]
-    {
+    for (words, cause) in [
+        ("nonsense = 1\n", "nonsense"),
+        ("crash_survival = 'off'\n[[listener]]\naddress = 0\n", "crash_survival is off by now"),
+    ] {
         fs::write(&file, words).unwrap();
         let said = place.fails(&new, "10s");
         assert!(said.contains(cause), "{said}");
@@ -356,7 +357,7 @@ fn the_first_program_outlives_a_keeper_that_is_killed_after_an_upgrade() {
 #[test]
 fn without_crash_survival_there_is_nothing_to_upgrade() {
     let place = Place::new();
-    let server = serve(&["--control", &place.path("ctl.sock")]);
+    let server = serve(&["--control", &place.path("ctl.sock"), "--crash-survival", "off"]);
     let output = place.ctl(&["upgrade"]);
     let said = "landline: error: cannot upgrade: the process that serves has no keeper\n";
     assert_eq!((code(&output), text(&output.stderr)), (1, said.to_owned()));

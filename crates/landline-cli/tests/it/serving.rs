@@ -115,6 +115,12 @@ impl Serving {
         Pid::from_child(self.child.as_ref().unwrap())
     }
 
+    /// The process that serves: what was started keeps it, unless it was told to serve itself.
+    pub(crate) fn serving_id(&self) -> u32 {
+        let started = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.id())).unwrap();
+        started.split_whitespace().next().map_or(self.id(), |child| child.parse().unwrap())
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
@@ -143,17 +149,20 @@ impl Serving {
         ended
     }
 
-    /// How much memory of its own it has in use, in KiB: program text, which comes in as it is used, does not
-    /// count.
+    /// How much memory of its own, and that it shares with its keeper, it has in use, in KiB: program text,
+    /// which comes in as it is used, does not count.
     pub(crate) fn memory(&self) -> usize {
-        let sums = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.id())).unwrap();
-        let line = sums.lines().find_map(|line| line.strip_prefix("Anonymous:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+        let sums = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.serving_id())).unwrap();
+        let of = |kind: &str| -> usize {
+            let line = sums.lines().find_map(|line| line.strip_prefix(kind)).unwrap();
+            line.trim().trim_end_matches(" kB").parse().unwrap()
+        };
+        of("Anonymous:") + of("Pss_Shmem:")
     }
 
     /// How much processor time it has used.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.id())).unwrap();
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.serving_id())).unwrap();
         let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
         // utime and stime: fields 14 and 15, of which two stand before the closing parenthesis.
         let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();

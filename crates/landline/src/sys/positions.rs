@@ -3,8 +3,10 @@
 
 #![allow(unsafe_code, reason = "the kernel's record is longer than the one that the C library knows")]
 
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
 
 use rustix::ioctl::{Getter, Opcode, ioctl};
 
@@ -65,6 +67,25 @@ pub(crate) fn positions(socket: &impl AsFd) -> io::Result<Positions> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
+/// Whether the kernel counts right, which some that only pretend to be Linux do not: tried on a connection of
+/// each family that this machine has.
+pub(crate) fn are_counted() -> bool {
+    ["127.0.0.1:0", "[::1]:0"].into_iter().filter_map(|address| is_counted(address).ok()).all(|right| right)
+}
+
+fn is_counted(address: &str) -> io::Result<bool> {
+    let listener = TcpListener::bind(address)?;
+    let mut theirs = TcpStream::connect(listener.local_addr()?)?;
+    let (mut ours, _) = listener.accept()?;
+    // More than a moment only where nothing is as it should be.
+    ours.set_read_timeout(Some(Duration::from_secs(1)))?;
+    theirs.write_all(b"abc")?;
+    ours.read_exact(&mut [0; 2])?;
+    ours.write_all(b"defg")?;
+    let at = positions(&ours);
+    Ok(at.is_ok_and(|at| (at.consumed, at.written, at.is_established) == (2, 4, true)))
+}
+
 /// A FIN counts as a byte once it is there: the peer's as received, ours as one to be acknowledged.
 fn counted(info: &Info, unread: u64, unacknowledged: u64) -> Option<Positions> {
     use state::{CLOSE_WAIT, CLOSING, ESTABLISHED, FIN_WAIT1, FIN_WAIT2, LAST_ACK};
@@ -111,8 +132,7 @@ fn queued<const WHICH: Opcode>(socket: &impl AsFd) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::{Read, Write};
-    use std::net::{Shutdown, TcpListener, TcpStream};
+    use std::net::Shutdown;
 
     use super::*;
 
@@ -131,6 +151,13 @@ mod tests {
     fn at(socket: &TcpStream) -> (u64, u64) {
         let positions = positions(socket).unwrap();
         (positions.consumed, positions.written)
+    }
+
+    #[test]
+    fn the_kernel_is_found_to_count_right() {
+        assert!(are_counted());
+        assert!(is_counted("127.0.0.1:0").unwrap());
+        assert!(is_counted("192.0.2.1:0").is_err(), "no such address is here");
     }
 
     #[test]

@@ -110,6 +110,12 @@ pub fn is_another() -> bool {
     Worker::this().is_some_and(|worker| worker.is_another())
 }
 
+/// Whether connections can survive on this system: its kernel has to count what they received and sent.
+/// It is tried on connections of this process to itself, which takes well below a millisecond.
+pub fn is_supported() -> bool {
+    crate::sys::positions::are_counted()
+}
+
 /// How many workers took the place of another so far, this one included; 0 in the first, and in what is no
 /// worker.
 pub fn restarts() -> u32 {

@@ -74,11 +74,11 @@ fn measure(report: &mut Report, row: &Row, length: Duration) -> Outcome<usize> {
     if calm.faults() > 0.0 {
         return Err(format!("without a single strike: {}", calm.faults_in_words()));
     }
-    let before = Held::settled(served.pid())?;
+    let before = Held::settled(served.program.pid())?;
     let run = ask()?;
-    let strikes = strike(row, served.pid(), &run)?;
+    let strikes = strike(row, served.program.pid(), &run)?;
     let struck = run.end()?;
-    let after = Held::settled(served.pid())?;
+    let after = Held::settled(served.program.pid())?;
     judge(report, row, strikes, [&calm, &struck], [&before, &after]);
     if struck.faults() > 0.0 || row.longer_ms.is_some_and(|bound| longer(&calm, &struck) > bound) {
         tell_log(report, &log);
