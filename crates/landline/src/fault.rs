@@ -1,5 +1,5 @@
-//! Moments at which a process can be made to kill itself, to prove that a kill at that moment does no harm. Only
-//! builds with the feature `fault-points` have them.
+//! Moments at which a process can be made to kill itself, to prove that a kill at that moment does no harm.
+//! Only builds with the feature `fault-points` have them.
 //!
 //! `LANDLINE_FAULT=stage:100` kills every worker when it passes the step `stage`: at a moment that is
 //! drawn from the first hundred.

@@ -154,8 +154,8 @@ impl Host {
         self.see_off(caller.socket);
     }
 
-    /// Reads away for a moment what still comes from somebody to whom our side has ended, so that what was said
-    /// last is not lost to a reset.
+    /// Reads away for a moment what still comes from somebody to whom our side has ended, so that what was
+    /// said last is not lost to a reset.
     pub(crate) fn see_off(&self, socket: OwnedFd) {
         if Rc::strong_count(&self.refusals) > REFUSALS_MAX {
             return;

@@ -6,7 +6,8 @@
 //! Whoever calls in between waits for it, and is not refused. Connections of [`framed`](crate::framed)
 //! services go on where they were, if the service [can](crate::Service::resume); the others of the worker
 //! that was killed are closed. What a worker [starts](crate::Serving::start) beside the server
-//! that it [runs](crate::Serving::run) is its own, and ends with it.
+//! that it [runs](crate::Serving::run) is its own, and ends with it; so are the connections of all servers
+//! that it runs but the first.
 //!
 //! ```no_run
 //! use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{
-    AtomicU32,
+    AtomicBool, AtomicU32,
     Ordering::{Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -146,14 +146,17 @@ fn accepted() -> MutexGuard<'static, Vec<(usize, u64)>> {
 /// Where what is counted outlives this worker; for whoever asks first.
 #[cfg(feature = "metrics")]
 pub(crate) fn counts() -> Option<Region<Counts>> {
-    static IS_TAKEN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    static IS_TAKEN: AtomicBool = AtomicBool::new(false);
     let worker = Worker::this().filter(|_| !IS_TAKEN.swap(true, Relaxed))?;
     Some(Region::shared(worker.kept.memory.counts()))
 }
 
 /// The table that outlives this worker, for descriptors below `capacity`.
 pub(crate) fn table(capacity: usize) -> Option<Arc<Table>> {
-    let memory = &Worker::this()?.kept.memory;
+    // Two servers that hand out the same memory would write into each other's: the first to run has it.
+    static IS_TAKEN: AtomicBool = AtomicBool::new(false);
+    let worker = Worker::this().filter(|_| !IS_TAKEN.swap(true, Relaxed))?;
+    let memory = &worker.kept.memory;
     let (head, slots) = memory.table(capacity);
     let lasting = Lasting {
         checkpoints: Region::shared(memory.checkpoints(capacity)),
