@@ -24,6 +24,10 @@ use crate::sys::positions::{Positions, positions};
 use crate::sys::socket;
 use crate::takeover;
 
+/// No connection ever comes this far, in bytes: a position beyond it was never written by a worker, and sums
+/// of those below do not overflow.
+const POSITION_MAX: u64 = 1 << 62;
+
 /// How many connections went on, and how many did not, on all threads.
 #[derive(Debug, Default)]
 pub(crate) struct Recovered {
@@ -77,7 +81,10 @@ fn resume(
     let listener = listener_of(socket.as_ref()?, plan)?;
     let checkpoint = local.table.checkpoints(number).and_then(Checkpoints::current);
     match fate(slot, checkpoint, socket.as_ref()?, &local.pool, listener.server.resumes()) {
-        Fate::New => slot.set_framing(0),
+        Fate::New => {
+            slot.set_framing(0);
+            slot.set_position(0, 0, 0);
+        }
         Fate::GoesOn(left) => drop(local.left.borrow_mut().insert(number, left)),
         Fate::Lost => return None,
     }
@@ -125,7 +132,7 @@ fn fate(
     let left = match checkpoint {
         _ if slot.phase() == Phase::Closing => None,
         // Such a one says where it receives before it does, and what it sends before that.
-        None if resumable || is_untouched() => return Fate::New,
+        None if (resumable && slot.is_untouched()) || is_untouched() => return Fate::New,
         Some(checkpoint) if resumable && checkpoint.state != State::Torn => {
             left(slot, &checkpoint, socket, pool)
         }
@@ -144,6 +151,9 @@ fn left(slot: &Slot, at: &Checkpoint, socket: &OwnedFd, pool: &Rc<Pool>) -> Opti
     } else {
         positions(socket).ok()?
     };
+    if kernel.consumed.max(kernel.written) > POSITION_MAX {
+        return None;
+    }
     let received = usize::try_from(kernel.consumed.checked_sub(base)?).ok()?;
     let sent = usize::try_from(kernel.written.checked_sub(at.sent)?).ok()?;
     let (consumed, staged) = (at.consumed as usize, at.output_len as usize);

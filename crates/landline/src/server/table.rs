@@ -229,7 +229,7 @@ pub(crate) struct Admitted {
 impl Admitted {
     /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
     pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
-        let id = self.table.head[0].last_id.fetch_add(1, Relaxed) + 1;
+        let id = self.table.head[0].last_id.fetch_add(1, Relaxed).wrapping_add(1);
         self.table.head[0].highest.fetch_max(descriptor, Relaxed);
         let cookie = self.table.checkpoints(descriptor).map_or(0, |checkpoints| {
             checkpoints.clear();
@@ -392,6 +392,12 @@ impl Slot {
         self.answered.store(answered, Relaxed);
         self.bytes_in.store(received, Relaxed);
         self.bytes_out.store(sent, Relaxed);
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// Whether nothing was received or sent, by what its worker has counted.
+    pub(crate) fn is_untouched(&self) -> bool {
+        (self.bytes_in(), self.bytes_out()) == (0, 0)
     }
 
     /// Belongs to no connection any more.

@@ -43,9 +43,9 @@ impl Totals {
             if let Some(state) = State::of(slot.phase()) {
                 totals.states[state as usize] += 1;
             }
-            totals.messages += slot.messages();
-            totals.bytes_in += slot.bytes_in();
-            totals.bytes_out += slot.bytes_out();
+            totals.messages = totals.messages.saturating_add(slot.messages());
+            totals.bytes_in = totals.bytes_in.saturating_add(slot.bytes_in());
+            totals.bytes_out = totals.bytes_out.saturating_add(slot.bytes_out());
         }
         totals
     }

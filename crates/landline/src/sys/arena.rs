@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
-use std::ops::{Deref, DerefMut};
+use std::ops::{Deref, DerefMut, Range};
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU8;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -72,8 +72,19 @@ pub(crate) struct Arena {
 #[derive(Default)]
 struct Size {
     free: Vec<u32>,
+    /// Free ones between those that a process before this one left. Wherever they lie, there are no more of
+    /// these than of those: what is read from memory decides on no amount of work.
+    gaps: Vec<Range<u32>>,
     /// No block from this one on was ever handed out.
     next: u32,
+}
+
+impl Size {
+    fn take_from_gap(&mut self) -> Option<u32> {
+        let index = self.gaps.last_mut()?.next();
+        self.gaps.pop_if(|gap| gap.start == gap.end);
+        index
+    }
 }
 
 impl Arena {
@@ -83,12 +94,12 @@ impl Arena {
         assert!(memory.len() >= LEN);
         let left: HashSet<_> = left.filter(|handle| handle.place().is_some()).collect();
         let mut sizes: [Size; SIZES] = Default::default();
-        for (size, index) in left.iter().filter_map(|handle| handle.place()) {
-            sizes[size].next = sizes[size].next.max(index + 1);
-        }
-        for (number, size) in sizes.iter_mut().enumerate() {
-            size.free =
-                (0..size.next).rev().filter(|index| !left.contains(&Handle::new(number, *index))).collect();
+        let mut places: Vec<_> = left.iter().filter_map(|handle| handle.place()).collect();
+        places.sort_unstable();
+        for (number, index) in places {
+            let size = &mut sizes[number];
+            size.gaps.extend(Some(size.next..index).filter(|gap| !gap.is_empty()));
+            size.next = index + 1;
         }
         Box::leak(Box::new(Self { memory, sizes: sizes.map(Mutex::new), left: Mutex::new(left) }))
     }
@@ -98,7 +109,7 @@ impl Arena {
     pub(crate) fn take(&'static self, bytes: usize) -> Option<Block> {
         let number = size_for(bytes)?;
         let mut size = lock(&self.sizes[number]);
-        if let Some(index) = size.free.pop() {
+        if let Some(index) = size.free.pop().or_else(|| size.take_from_gap()) {
             return Some(self.block(Handle::new(number, index)));
         }
         let unused = Handle::new(number, size.next);
@@ -280,6 +291,18 @@ mod tests {
         );
         arena.free_left();
         assert_eq!(arena.take(1).unwrap().handle(), third.handle());
+    }
+
+    #[test]
+    fn a_block_that_was_left_far_out_costs_nothing_and_those_before_it_are_free() {
+        let far = Handle::new(0, (1 << 23) - 1);
+        let arena = Arena::over(memory(), [far, Handle::new(0, 1)].into_iter());
+        let size = lock(&arena.sizes[0]);
+        assert_eq!((size.free.len(), &size.gaps), (0, &vec![0..1, 2..(1 << 23) - 1]));
+        drop(size);
+        let taken: Vec<_> = (0..3).map(|_| arena.take(1).unwrap().handle()).collect();
+        assert!(taken.iter().all(|handle| *handle != far && *handle != Handle::new(0, 1)));
+        assert_eq!(arena.adopt(far).unwrap().len(), SMALLEST);
     }
 
     #[test]

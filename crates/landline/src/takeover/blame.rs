@@ -56,7 +56,7 @@ pub(super) fn is_fault(signal: i32) -> bool {
 
 /// Blames the connections that these threads of a worker that died were serving.
 pub(super) fn blame(memory: &Memory, worker: u32, threads: impl Iterator<Item = usize>) {
-    let death = memory.control().restarts.load(Relaxed) + 1;
+    let death = memory.control().restarts.load(Relaxed).wrapping_add(1);
     let served = threads.filter_map(|thread| memory.threads().get(thread)?.serves_of(worker));
     for descriptor in served {
         let (head, _) = memory.table(1);
@@ -92,7 +92,7 @@ fn suspects(wanted: impl Fn(&Suspect) -> bool) -> Vec<u64> {
     Worker::this().map_or_else(Vec::new, |worker| ids(worker.kept.memory, wanted))
 }
 
-fn ids(memory: &Memory, wanted: impl Fn(&Suspect) -> bool) -> Vec<u64> {
+pub(super) fn ids(memory: &Memory, wanted: impl Fn(&Suspect) -> bool) -> Vec<u64> {
     // There are none unless somebody was blamed, and then they are few.
     let known = memory.suspects().iter().filter(|suspect| suspect.id.load(Relaxed) > 0);
     known.filter(|suspect| wanted(suspect)).map(|suspect| suspect.id.load(Relaxed)).collect()

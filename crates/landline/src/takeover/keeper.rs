@@ -2,7 +2,7 @@
 //! worker when one is killed. It has one thread, no runtime, and allocates nothing to speak of.
 
 use std::fmt;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
@@ -11,7 +11,7 @@ use super::blame;
 use super::candidate::{self, Outcome, Upgrading};
 use super::keeping::Keeping;
 use super::kept::Kept;
-use super::memory::{Control, Order};
+use super::memory::{Control, Order, worker_after};
 use super::pulse::Thread;
 use super::upgrade::Request;
 use super::watchdog::Watchdog;
@@ -70,7 +70,7 @@ pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Res
     let kept = kept.map_err(|error| Error::io(Kind::Serve, "cannot keep a worker", error))?;
     let mut keeper = Keeper::new(kept, keeping);
     loop {
-        let number = keeper.control.worker.fetch_add(1, AcqRel) + 1;
+        let number = keeper.control.begin_worker();
         let body = || {
             if !keeping.core_dumps {
                 limits::dump_no_core();
@@ -263,7 +263,7 @@ impl Keeper {
         match candidate::start(self.kept, self.signals, &request) {
             Outcome::Committed(signal) => Some(stub::retire(self.kept, self.signals, signal)),
             Outcome::Aborted(signal) => {
-                let next = self.control.worker.load(Relaxed) + 1;
+                let next = worker_after(self.control.worker.load(Relaxed));
                 self.kept.memory.decision().after.store(next, Relaxed);
                 self.give(signal);
                 None

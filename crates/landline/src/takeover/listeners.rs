@@ -1,6 +1,7 @@
 //! Listeners on record: what another worker finds when this one is killed. Those that are closed because the
 //! server is ending stay there, too: whoever goes on with its connections has to know where they called.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -94,7 +95,7 @@ pub(crate) fn publish(asked: &Address, sockets: &[&Socket]) -> Vec<Option<OnReco
     };
     let listeners = worker.kept.memory.listeners();
     let in_use = listeners.iter().filter(|record| record.state.load(Acquire) != Record::FREE);
-    let group = in_use.map(|record| record.group.load(Relaxed)).max().unwrap_or(0) + 1;
+    let group = in_use.map(|record| record.group.load(Relaxed)).max().unwrap_or(0).wrapping_add(1);
     let len = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
     let records = sockets.iter().map(|socket| {
         let cookie = descriptors::cookie(socket.as_raw_fd())?;
@@ -126,7 +127,8 @@ pub(super) fn number_of(record: &Record) -> Option<RawFd> {
     (descriptors::cookie(number) == Some(record.cookie.load(Relaxed))).then_some(number)
 }
 
-/// Strikes off what a worker that was killed had not finished writing.
+/// Strikes off what a worker that was killed had not finished writing, and what is on record twice: a socket
+/// has one owner.
 pub(super) fn clear_half_written(memory: &Memory) {
     let listeners = memory.listeners();
     let of_group = |group: u32| {
@@ -138,6 +140,12 @@ pub(super) fn clear_half_written(memory: &Memory) {
     for record in listeners.iter().filter(|record| record.state.load(Acquire) != Record::FREE) {
         let is_whole = of_group(record.group.load(Relaxed)) >= record.group_len.load(Relaxed) as usize;
         if !(is_on_record(record) && is_whole) {
+            record.state.store(Record::FREE, Release);
+        }
+    }
+    let mut sockets = BTreeSet::new();
+    for record in listeners.iter().filter(|record| record.is_live()) {
+        if !sockets.insert((record.number.load(Relaxed), record.cookie.load(Relaxed))) {
             record.state.store(Record::FREE, Release);
         }
     }
@@ -153,5 +161,22 @@ pub(super) fn close_unclaimed(worker: Worker) {
         if let Some(number) = number_of(record) {
             descriptors::close_left_behind(number);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listener_that_is_on_record_twice_is_there_once() {
+        let memory = Memory::new().unwrap();
+        for (record, number) in memory.listeners().iter().zip([7, 8, 7]) {
+            record.number.store(number, Relaxed);
+            record.state.store(Record::LIVE, Release);
+        }
+        clear_half_written(&memory);
+        let live = memory.listeners().iter().filter(|record| record.is_live());
+        assert_eq!(live.map(|record| record.number.load(Relaxed)).collect::<Vec<_>>(), [7, 8]);
     }
 }

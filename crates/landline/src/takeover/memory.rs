@@ -55,7 +55,7 @@ const THREADS: usize = REMEMBERED + PAGE + 2 * REMEMBERED_MAX;
 /// Who was served when a worker died.
 const SUSPECTS: usize = THREADS + THREADS_MAX * size_of::<Thread>();
 /// What follows is for the connections and their bytes.
-const TABLE: usize = 4 << 20;
+pub(super) const TABLE: usize = 4 << 20;
 const SLOTS: usize = TABLE + PAGE;
 const CHECKPOINTS: usize = SLOTS + TABLE_MAX * size_of::<Slot>();
 const ARENA: usize = CHECKPOINTS + TABLE_MAX * size_of::<Checkpoints>();
@@ -179,6 +179,18 @@ impl Memory {
         self.0.records(COUNTS, 1)
     }
 
+    /// The bytes of all but the buffers, so that a test can write what no worker would.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> &[AtomicU8] {
+        self.0.records(0, ARENA)
+    }
+
+    /// Where the connection with this descriptor lies among the bytes, and where its checkpoints do.
+    #[cfg(test)]
+    pub(crate) fn places(number: usize) -> [usize; 2] {
+        [SLOTS + number * size_of::<Slot>(), CHECKPOINTS + number * size_of::<Checkpoints>()]
+    }
+
     fn remembered(&self) -> &Remembered {
         &self.0.records(REMEMBERED, 1)[0]
     }
@@ -238,6 +250,19 @@ pub(crate) struct Control {
     pub(crate) threads: AtomicU32,
     /// When nobody served any more, in microseconds of the machine's clock.
     pub(crate) ended_at: AtomicU64,
+}
+
+impl Control {
+    /// The number of the worker that begins now.
+    pub(super) fn begin_worker(&self) -> u32 {
+        let before = self.worker.fetch_update(AcqRel, Acquire, |number| Some(worker_after(number)));
+        worker_after(before.unwrap_or_else(|number| number))
+    }
+}
+
+/// The number of the worker after this one. 0 is none and 1 the first of all, so neither ever comes again.
+pub(super) fn worker_after(number: u32) -> u32 {
+    number.checked_add(1).unwrap_or(2)
 }
 
 /// An order as two counts, so that none is lost with the worker that was to obey it.
@@ -394,6 +419,15 @@ mod tests {
         order.give();
         assert_eq!([(); 3].map(|()| order.take()), [true, true, false]);
         assert!(order.was_given());
+    }
+
+    #[test]
+    fn a_worker_is_never_taken_for_none_or_for_the_first_one() {
+        let memory = Memory::new().unwrap();
+        let control = memory.control();
+        assert_eq!([(); 2].map(|()| control.begin_worker()), [1, 2]);
+        control.worker.store(u32::MAX - 1, Relaxed);
+        assert_eq!([(); 3].map(|()| control.begin_worker()), [u32::MAX, 2, 3]);
     }
 
     #[test]

@@ -67,6 +67,8 @@ mod origin;
 pub(crate) mod pulse;
 mod stub;
 mod sweep;
+#[cfg(test)]
+mod untrusted;
 pub(crate) mod upgrade;
 mod watchdog;
 mod worker;

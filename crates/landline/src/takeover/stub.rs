@@ -1,7 +1,7 @@
 //! What is left of the first program after an upgrade: whoever started it watches its process. It has
 //! closed everything, passes signals on to whichever keeper there is, and ends as that ends.
 
-use std::sync::atomic::Ordering::{Acquire, Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustix::process::{
@@ -13,7 +13,7 @@ use super::keeper::Ended;
 use super::kept::Kept;
 use super::memory::Control;
 use super::sweep;
-use super::upgrade::{Decision, own_id};
+use super::upgrade::{Decision, own_id, process};
 use crate::sys::clone;
 use crate::sys::signals::{Set, Told, pass_on};
 
@@ -67,7 +67,7 @@ impl Stub {
             return false;
         }
         // A worker whose keeper was killed makes itself keeper, and a program that was to take over does.
-        let worker = Pid::from_raw(self.decision.worker.load(Acquire));
+        let worker = process(&self.decision.worker);
         let heirs = [self.decision.candidate(), worker].into_iter().flatten();
         let mut heirs = heirs.filter(|heir| *heir != child && test_kill_process(*heir).is_ok());
         let heir = heirs.next().filter(|_| status.terminating_signal().is_some());

@@ -109,8 +109,9 @@ impl Decision {
         self.binary.set(binary);
         let patience = patience.clamp(Duration::from_millis(1), PATIENCE_MAX);
         self.patience.store(u32::try_from(patience.as_millis()).unwrap_or(u32::MAX), Relaxed);
-        let is_first = self.asked.compare_exchange(asked, asked + 1, AcqRel, Acquire).is_ok();
-        is_first.then_some(asked + 1)
+        let next = asked.wrapping_add(1);
+        let is_first = self.asked.compare_exchange(asked, next, AcqRel, Acquire).is_ok();
+        is_first.then_some(next)
     }
 
     /// Whether somebody has asked for one that has not begun.
@@ -125,7 +126,7 @@ impl Decision {
         let number = if asked == last { by_signal.then(by_itself).flatten() } else { Some(asked) }?;
         self.keeper.store(own_id(), Relaxed);
         self.word.store(word(number, CHECKING), Release);
-        let patience = Duration::from_millis(self.patience.load(Relaxed).into());
+        let patience = Duration::from_millis(self.patience.load(Relaxed).into()).min(PATIENCE_MAX);
         let binary = Some(self.binary.read()).filter(|path| !path.is_empty());
         Some(Request { number, binary: binary.unwrap_or_else(|| self.program.read()), patience })
     }
@@ -183,7 +184,7 @@ impl Decision {
 
     /// The process that is to take over in the upgrade that is under way.
     pub(super) fn candidate(&self) -> Option<Pid> {
-        self.starting_now().and_then(|_| Pid::from_raw(self.candidate.load(Acquire)))
+        self.starting_now().and_then(|_| process(&self.candidate))
     }
 
     /// The process that is the keeper now.
@@ -191,9 +192,9 @@ impl Decision {
         loop {
             let before = self.word.load(Acquire);
             let is_done = before & 0xff == DONE;
-            let id = if is_done { &self.candidate } else { &self.keeper }.load(Acquire);
+            let id = process(if is_done { &self.candidate } else { &self.keeper });
             if self.word.load(Acquire) == before {
-                return Pid::from_raw(id);
+                return id;
             }
         }
     }
@@ -211,7 +212,7 @@ impl Decision {
 
     pub(super) fn state(&self, number: u32) -> UpgradeState {
         let (last, step) = self.last();
-        if number == last + 1 && number == self.asked.load(Acquire) {
+        if number == last.wrapping_add(1) && number == self.asked.load(Acquire) {
             return UpgradeState::Checking;
         }
         match step {
@@ -231,6 +232,13 @@ impl Decision {
     pub(super) fn done(&self) -> u32 {
         self.done.load(Relaxed)
     }
+}
+
+/// The process with this id. A signal to one below 1 would go to many, and to 1 to the whole system; what lies
+/// in memory is not to be trusted with that.
+pub(super) fn process(id: &AtomicI32) -> Option<Pid> {
+    let id = id.load(Acquire);
+    (id > 1 || id == own_id()).then(|| Pid::from_raw(id)).flatten()
 }
 
 /// The id of this process, as the words have it.
@@ -324,6 +332,20 @@ mod tests {
         assert_eq!(decision.keeper(), ours);
         assert!(decision.commit());
         assert_eq!(decision.keeper(), Pid::from_raw(4711));
+    }
+
+    #[test]
+    fn an_id_that_stands_for_many_processes_is_nobodys() {
+        let memory = Memory::new().unwrap();
+        let decision = memory.decision();
+        for id in [i32::MIN, -4711, -1, 0, 1] {
+            decision.keeper.store(id, Relaxed);
+            decision.candidate.store(id, Relaxed);
+            for step in [CHECKING, STARTING, DONE, FAILED] {
+                decision.word.store(word(1, step), Relaxed);
+                assert_eq!((decision.keeper(), decision.candidate()), (None, None), "{id}");
+            }
+        }
     }
 
     #[test]

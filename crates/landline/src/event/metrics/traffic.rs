@@ -50,9 +50,9 @@ impl Traffic {
         let live = live();
         let [messages, bytes_in, bytes_out] = closed;
         Told {
-            messages: self.messages.tell(messages + live.messages),
-            bytes_in: self.bytes_in.tell(bytes_in + live.bytes_in),
-            bytes_out: self.bytes_out.tell(bytes_out + live.bytes_out),
+            messages: self.messages.tell(messages.saturating_add(live.messages)),
+            bytes_in: self.bytes_in.tell(bytes_in.saturating_add(live.bytes_in)),
+            bytes_out: self.bytes_out.tell(bytes_out.saturating_add(live.bytes_out)),
         }
     }
 }

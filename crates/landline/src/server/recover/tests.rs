@@ -5,7 +5,6 @@ use std::io::{Read, Write};
 use std::mem::ManuallyDrop;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::sync::atomic::AtomicU8;
 
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -22,15 +21,16 @@ use crate::server::local::Local;
 use crate::server::table::{Entry, Head, Lasting, Seat, Table};
 use crate::server::{Connection, Handler};
 use crate::service::{Reply, Upper, framed, service};
-use crate::sys::arena::{self, Arena};
+use crate::sys::arena::Arena;
 use crate::sys::region::Region;
+use crate::takeover::memory::Memory;
 
 /// What outlives a worker.
 struct Remains {
     head: &'static [Head],
     slots: &'static [Slot],
     checkpoints: &'static [Checkpoints],
-    memory: &'static [AtomicU8],
+    memory: &'static Memory,
     listening: Arc<listen::Bound>,
     seat: ManuallyDrop<Seat>,
     number: usize,
@@ -38,10 +38,6 @@ struct Remains {
 }
 
 const SLOTS: usize = 4096;
-
-fn lasting<T: crate::sys::region::Plain>(count: usize) -> &'static [T] {
-    Box::leak(Box::new(Region::new(count).unwrap()))
-}
 
 impl Remains {
     /// Those of a worker that has accepted a caller, and no more.
@@ -54,9 +50,9 @@ impl Remains {
         accepted.set_nonblocking(true).unwrap();
         let accepted = ManuallyDrop::new(accepted);
         let number = usize::try_from(accepted.as_raw_fd()).unwrap();
-        let (head, slots, checkpoints) = (lasting(1), lasting(SLOTS), lasting(SLOTS));
-        let memory = lasting(arena::LEN);
-        let arena = Arena::over(memory, std::iter::empty());
+        let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
+        let ((head, slots), checkpoints) = (memory.table(SLOTS), memory.checkpoints(SLOTS));
+        let arena = Arena::over(memory.arena(), std::iter::empty());
         let first = Table::within(head, slots, Lasting { checkpoints: Region::shared(checkpoints), arena });
         let seat = first.admit(1).unwrap().seat(number, PeerAddr::Ip(peer), Entry::default());
         let seat = ManuallyDrop::new(seat);
@@ -65,10 +61,6 @@ impl Remains {
 
     fn slot(&self) -> &Slot {
         self.seat.slot()
-    }
-
-    fn checkpoint(&self) -> Option<Checkpoint> {
-        self.checkpoints[self.number].current()
     }
 
     /// A worker starts from this, serves while the caller talks, and dies. What happened until then.
@@ -81,8 +73,7 @@ impl Remains {
         let events = Arc::new(Recorder::default());
         let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
         let runtime = ManuallyDrop::new(runtime.unwrap());
-        let left = self.checkpoint().into_iter().flat_map(|checkpoint| checkpoint.handles());
-        let arena = Arena::over(self.memory, left);
+        let arena = Arena::over(self.memory.arena(), self.memory.blocks_in_use());
         let lasting = Lasting { checkpoints: Region::shared(self.checkpoints), arena };
         let mut caller = self.caller.try_clone().unwrap();
         std::thread::scope(|scope| {
@@ -249,7 +240,7 @@ fn an_answer_that_was_sent_is_not_sent_again_though_nobody_said_that_it_was() {
         hears(caller, "HELLO\n");
     });
     // As it was before the last of what the worker did.
-    let output = Arena::over(remains.memory, std::iter::empty()).take(1).unwrap().handle();
+    let output = Arena::over(remains.memory.arena(), std::iter::empty()).take(1).unwrap().handle();
     remains.checkpoints[remains.number].update(|at| (at.sent, at.output, at.output_len) = (0, output, 6));
     let events = upper(&mut remains, |caller| {
         says(caller, "again\n");
@@ -382,3 +373,5 @@ fn a_descriptor_that_stands_for_another_socket_is_left_alone() {
     assert!(is_told_as_lost(&upper(&mut remains, |_| {})));
     assert!(place.try_clone().is_ok(), "it is still open");
 }
+
+mod untrusted;
