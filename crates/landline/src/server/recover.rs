@@ -1,7 +1,8 @@
 //! A worker starts from the connection table: which of the connections that the worker before it had can go
 //! on, and from where.
 
-use std::os::fd::OwnedFd;
+use std::collections::BTreeSet;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -50,10 +51,13 @@ pub(crate) fn recover(host: &Rc<Host>, plan: &Plan) {
     let is_ours = |slot: &Slot| usize::from(slot.thread()) % plan.config.threads == local.thread;
     let ours = local.table.live_with_descriptors().filter(|(_, slot)| is_ours(slot));
     let poison = takeover::poison();
+    // These have an owner, whatever the table says.
+    let listening = plan.listeners.iter().map(|listener| listener.bound.socket.as_raw_fd());
+    let listening: BTreeSet<usize> = listening.filter_map(|number| number.try_into().ok()).collect();
     for (number, slot) in ours {
         let cookie = slot.cookie();
         // If its descriptor is nobody's or somebody else's, nothing is left of the connection but its slot.
-        let mut socket = socket::adopt(number, cookie);
+        let mut socket = if listening.contains(&number) { None } else { socket::adopt(number, cookie) };
         let is_poison = poison.contains(&slot.id());
         if !is_poison && resume(host, plan, number, slot, &mut socket).is_some() {
             local.recovered.resumed.fetch_add(1, Relaxed);

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 
 use rustix::fs::fstat;
 use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
-use rustix::net::sockopt::socket_cookie;
+use rustix::net::sockopt::{socket_acceptconn, socket_cookie};
 
 use super::positions::positions;
 
@@ -30,6 +30,11 @@ pub(crate) fn is_open(number: RawFd) -> bool {
 /// The number that the kernel gives each socket once, if it is a socket.
 pub(crate) fn cookie(number: RawFd) -> Option<u64> {
     socket_cookie(borrow(number)?).ok()
+}
+
+/// Whether it is a socket that listens.
+pub(crate) fn is_listening(number: RawFd) -> bool {
+    borrow(number).is_some_and(|there| socket_acceptconn(there).unwrap_or(false))
 }
 
 /// The kernel's name of a TCP connection of which nothing was read and to which nothing was written yet, if

@@ -80,7 +80,7 @@ pub(crate) fn on_record(asked: &Address) -> Vec<(Socket, OnRecord)> {
             // It stands for what was closed, and nothing is done with it.
             return Some((Socket::new(Domain::IPV4, Type::STREAM, None).ok()?, on_record));
         }
-        let socket = descriptors::adopt_socket(record.number.load(Relaxed), record.cookie.load(Relaxed))?;
+        let socket = descriptors::adopt_socket(number_of(record)?, record.cookie.load(Relaxed))?;
         Some((Socket::from(socket), on_record))
     });
     taken.collect()
@@ -121,10 +121,12 @@ fn is_on_record(record: &Record) -> bool {
     record.is_live() || record.is_closed()
 }
 
-/// The descriptor of a listener that is on record and still there.
+/// The descriptor of a listener that is on record and still there. A connection that is on record as one has
+/// another owner.
 pub(super) fn number_of(record: &Record) -> Option<RawFd> {
     let number = record.number.load(Relaxed);
-    (descriptors::cookie(number) == Some(record.cookie.load(Relaxed))).then_some(number)
+    let is_it = descriptors::cookie(number) == Some(record.cookie.load(Relaxed));
+    (is_it && descriptors::is_listening(number)).then_some(number)
 }
 
 /// Strikes off what a worker that was killed had not finished writing, and what is on record twice: a socket
@@ -166,7 +168,24 @@ pub(super) fn close_unclaimed(worker: Worker) {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    #[test]
+    fn only_a_socket_that_listens_is_a_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let memory = Memory::new().unwrap();
+        let record = &memory.listeners()[0];
+        for (number, is_listener) in [(listener.as_raw_fd(), true), (caller.as_raw_fd(), false)] {
+            record.number.store(number, Relaxed);
+            record.cookie.store(descriptors::cookie(number).unwrap(), Relaxed);
+            assert_eq!(number_of(record), is_listener.then_some(number));
+            record.cookie.fetch_add(1, Relaxed);
+            assert_eq!(number_of(record), None);
+        }
+    }
 
     #[test]
     fn a_listener_that_is_on_record_twice_is_there_once() {

@@ -55,7 +55,7 @@ const THREADS: usize = REMEMBERED + PAGE + 2 * REMEMBERED_MAX;
 /// Who was served when a worker died.
 const SUSPECTS: usize = THREADS + THREADS_MAX * size_of::<Thread>();
 /// What follows is for the connections and their bytes.
-pub(super) const TABLE: usize = 4 << 20;
+const TABLE: usize = 4 << 20;
 const SLOTS: usize = TABLE + PAGE;
 const CHECKPOINTS: usize = SLOTS + TABLE_MAX * size_of::<Slot>();
 const ARENA: usize = CHECKPOINTS + TABLE_MAX * size_of::<Checkpoints>();
@@ -184,6 +184,10 @@ impl Memory {
     pub(crate) fn bytes(&self) -> &[AtomicU8] {
         self.0.records(0, ARENA)
     }
+
+    /// Where the highest descriptor in use lies among the bytes.
+    #[cfg(test)]
+    pub(crate) const HIGHEST: usize = TABLE + 8;
 
     /// Where the connection with this descriptor lies among the bytes, and where its checkpoints do.
     #[cfg(test)]

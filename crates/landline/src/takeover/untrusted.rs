@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use proptest::prelude::*;
 
-use super::memory::{Memory, TABLE};
+use super::memory::Memory;
 use super::{blame, listeners};
 use crate::sys::arena::Arena;
 
@@ -22,7 +22,7 @@ fn fill(memory: &Memory, words: &[u32], used: u16) {
             place.iter().zip(word.to_le_bytes()).for_each(|(there, byte)| there.store(byte, Relaxed));
         }
     }
-    let highest = &memory.bytes()[TABLE + 8..][..8];
+    let highest = &memory.bytes()[Memory::HIGHEST..][..8];
     highest.iter().zip(u64::from(used).to_le_bytes()).for_each(|(there, byte)| there.store(byte, Relaxed));
 }
 
@@ -60,6 +60,6 @@ fn whatever_lies_in_the_memory_whoever_reads_it_ends_without_a_panic() {
 #[test]
 fn a_table_that_says_it_was_used_up_is_no_longer_than_there_is_room() {
     let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
-    memory.bytes()[TABLE + 8..][..8].iter().for_each(|byte| byte.store(u8::MAX, Relaxed));
+    memory.bytes()[Memory::HIGHEST..][..8].iter().for_each(|byte| byte.store(u8::MAX, Relaxed));
     assert_eq!((memory.live_connections().count(), memory.blocks_in_use().count()), (0, 0));
 }

@@ -133,3 +133,20 @@ fn a_connection_with_traffic_and_no_checkpoint_does_not_begin_anew() {
     remains.checkpoints[remains.number].clear();
     assert!(is_told_as_lost(&upper(&mut remains, |_| {})));
 }
+
+#[test]
+fn a_listener_that_the_table_has_as_a_connection_stays_with_its_owner() {
+    let mut remains = Remains::of_one_who_accepted();
+    let number = usize::try_from(remains.listening.socket.as_raw_fd()).unwrap();
+    let [here, listening] = [remains.number, number].map(|number| Memory::places(number)[0]);
+    let bytes = remains.memory.bytes();
+    for (from, to) in bytes[here..][..128].iter().zip(&bytes[listening..][..128]) {
+        to.store(from.swap(0, Relaxed), Relaxed);
+    }
+    let cookie = socket::cookie_of(number).to_le_bytes();
+    bytes[listening + COOKIE..].iter().zip(cookie).for_each(|(there, byte)| there.store(byte, Relaxed));
+    // The table is used at least so far.
+    bytes[Memory::HIGHEST..].iter().zip([255, 15]).for_each(|(there, byte)| there.store(byte, Relaxed));
+    assert!(is_told_as_lost(&upper(&mut remains, |_| {})));
+    assert_eq!(socket::cookie_of(number).to_le_bytes(), cookie, "it is still open");
+}
