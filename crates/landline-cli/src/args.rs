@@ -203,7 +203,7 @@ pub(crate) enum CtlCommand {
     Reload,
     /// Have another program take over, without hanging up; if it can't, say why, and the one there serves on
     ///
-    /// It takes a server that was started with --crash-survival on. The other program is asked first whether
+    /// It takes a server with crash survival, as all are on Linux by default. The other program is asked first whether
     /// it can take over, with the same arguments; SIGUSR2 does the same.
     Upgrade {
         /// The program [default: what lies now where the server was started from]
