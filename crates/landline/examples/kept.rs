@@ -1,11 +1,17 @@
 //! A server that goes on when its process is killed, and so do its connections, each of which counts its
 //! messages: Linux only. Try `kill -9` on the child process between two lines, or within one.
+//!
+//! With a second address, code that owns whole connections echoes there what is said. No other process can go
+//! on with those: with `kill -USR2` on the first process another program takes over, and the one before it
+//! keeps them.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says where it listens, or why not")]
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use landline::{Event, Framing, Outcome, Server, Service, Subscriber, framed, lasting_session, takeover};
+use landline::{
+    Connection, Event, Framing, Outcome, Server, Service, Subscriber, framed, lasting_session, takeover,
+};
 
 fn main() -> Result<ExitCode, landline::Error> {
     // In each child process, with a copy of what this one has up to here.
@@ -20,8 +26,17 @@ fn main() -> Result<ExitCode, landline::Error> {
 }
 
 fn serve() -> Outcome {
-    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8081".to_owned());
-    let _ = Server::bind(address)?.events(News).serve(framed(Framing::Line, counter())).run()?;
+    let mut addresses = std::env::args().skip(1);
+    let address = addresses.next().unwrap_or("127.0.0.1:8081".to_owned());
+    let mut serving = Server::bind(address)?.events(News).serve(framed(Framing::Line, counter()));
+    if let Some(address) = addresses.next() {
+        serving = serving.and(Server::bind(address)?.serve(async |conn: Connection| {
+            let (mut from, mut to) = tokio::io::split(conn);
+            tokio::io::copy(&mut from, &mut to).await?;
+            Ok(())
+        }));
+    }
+    let _ = serving.run()?;
     Ok(())
 }
 
@@ -41,7 +56,14 @@ struct News;
 
 impl Subscriber for News {
     fn event(&self, event: &Event) {
-        if matches!(event, Event::Listening { .. } | Event::WorkerRestarted { .. }) {
+        if matches!(
+            event,
+            Event::Listening { .. }
+                | Event::WorkerRestarted { .. }
+                | Event::Upgraded { .. }
+                | Event::UpgradeFailed { .. }
+                | Event::Parted { .. }
+        ) {
             println!("{event}");
         }
     }

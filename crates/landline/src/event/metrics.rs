@@ -217,7 +217,8 @@ impl Counts {
             | Event::ListenerClosed { .. }
             | Event::BacklogLowered { .. }
             | Event::Upgraded { .. }
-            | Event::UpgradeFailed { .. } => {}
+            | Event::UpgradeFailed { .. }
+            | Event::Parted { .. } => {}
         }
     }
 

@@ -100,6 +100,15 @@ pub enum Event {
         #[cfg_attr(feature = "log", serde(serialize_with = "text::escaped_text"))]
         cause: Box<str>,
     },
+    /// Another process serves in the place of this one, which keeps the connections that the other can't go
+    /// on with until they have ended.
+    Parted {
+        /// How many there are.
+        open: usize,
+        /// How long they have.
+        #[cfg_attr(feature = "log", serde(rename = "timeout_ms", serialize_with = "text::milliseconds"))]
+        timeout: Duration,
+    },
     /// The kernel holds fewer waiting callers than the server asked it to.
     BacklogLowered {
         /// What was asked for.
@@ -223,7 +232,7 @@ pub enum PeerAddr {
 
 impl Event {
     /// The name of every kind of event, in the order the docs list them.
-    pub const NAMES: [&str; 17] = [
+    pub const NAMES: [&str; 18] = [
         "listening",
         "listener_closed",
         "reloaded",
@@ -232,6 +241,7 @@ impl Event {
         "worker_restarted",
         "upgraded",
         "upgrade_failed",
+        "parted",
         "backlog_lowered",
         "resumed",
         "connected",
@@ -254,6 +264,7 @@ impl Event {
             Event::WorkerRestarted { .. } => "worker_restarted",
             Event::Upgraded { .. } => "upgraded",
             Event::UpgradeFailed { .. } => "upgrade_failed",
+            Event::Parted { .. } => "parted",
             Event::BacklogLowered { .. } => "backlog_lowered",
             Event::Resumed { .. } => "resumed",
             Event::Connected { .. } => "connected",
@@ -362,7 +373,8 @@ mod tests {
             },
             Event::WorkerRestarted { .. } => Event::Upgraded { gap: Duration::ZERO, upgrades: 1 },
             Event::Upgraded { .. } => Event::UpgradeFailed { cause },
-            Event::UpgradeFailed { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
+            Event::UpgradeFailed { .. } => Event::Parted { open: 1, timeout: Duration::ZERO },
+            Event::Parted { .. } => Event::BacklogLowered { asked: 2, allowed: 1 },
             Event::BacklogLowered { .. } => Event::Resumed { resumed: 1, lost: 0 },
             Event::Resumed { .. } => Event::Connected { id: 1, peer, open: 1 },
             Event::Connected { .. } => Event::Closed {

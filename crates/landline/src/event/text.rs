@@ -40,6 +40,11 @@ impl Event {
             Event::UpgradeFailed { cause } => {
                 format!("cannot upgrade: {}; the program before serves on", escape(cause.as_bytes(), charset))
             }
+            Event::Parted { open, timeout } => format!(
+                "another process serves; {} with which it can't go on may end here, for up to {}",
+                count(*open as u64, "connection"),
+                time(*timeout),
+            ),
             Event::BacklogLowered { asked, allowed } => format!(
                 "the kernel lets {allowed} callers wait to be accepted, not {asked}; net.core.somaxconn raises that"
             ),
@@ -69,13 +74,7 @@ impl Event {
             Event::ResourcesExhausted { cause, refused } => {
                 format!("cannot take more callers: {cause} {dot} {refused} refused")
             }
-            Event::DrainStarted { open, busy, timeout } => match (open, busy) {
-                (0, _) => "stopping".to_owned(),
-                (_, 0) => format!("stopping: {}, none in a message", count(*open as u64, "connection")),
-                _ => {
-                    format!("stopping: {busy} of {open} still in a message, waiting up to {}", time(*timeout))
-                }
-            },
+            Event::DrainStarted { open, busy, timeout } => stopping(*open, *busy, *timeout),
             Event::Drained { finished, cut, took } => {
                 let cut = if *cut > 0 { format!(", {cut} cut") } else { String::new() };
                 format!("stopped: {finished} finished{cut} {dot} {}", time(*took))
@@ -117,6 +116,14 @@ fn cause_of_restart(signal: Option<i32>, watchdog: bool, blamed: &[u64]) -> Stri
         cause.push_str(&served.join(", "));
     }
     cause
+}
+
+fn stopping(open: usize, busy: usize, timeout: Duration) -> String {
+    match (open, busy) {
+        (0, _) => "stopping".to_owned(),
+        (_, 0) => format!("stopping: {}, none in a message", count(open as u64, "connection")),
+        _ => format!("stopping: {busy} of {open} still in a message, waiting up to {}", time(timeout)),
+    }
 }
 
 /// `1 message`, `3 messages`.

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::config::Policy;
-use super::link::Link;
+use super::link::{Beginning, Link};
 use super::local::{Local, Share};
 use super::peer::Peer;
 use super::stream::Stream;
@@ -59,8 +59,9 @@ impl Connection {
         let admitted = local.table.admit(1).ok_or(io::ErrorKind::ResourceBusy)?;
         let seat = admitted.seat(0, PeerAddr::Unnamed, local.entry());
         local.look_after(&policy);
-        let link = Link::new(Rc::clone(local), Stream::other(stream), seat, None, Arc::new(policy), None);
-        Ok(Self { link })
+        let (stream, policy) = (Stream::other(stream), Arc::new(policy));
+        let beginning = Beginning { stream, seat, address: None, policy, server: None, guest: None };
+        Ok(Self { link: Link::new(Rc::clone(local), beginning) })
     }
 
     pub(crate) fn into_link(self) -> Rc<Link> {

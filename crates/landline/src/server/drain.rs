@@ -19,6 +19,9 @@ pub struct DrainReport {
     pub cut: Vec<CutConnection>,
     /// How long it took.
     pub took: Duration,
+    /// Whether another process serves: only those connections ended here with which it could not go on. What
+    /// is done when a server ends is not to be done then.
+    pub replaced: bool,
 }
 
 /// A connection that was cut by a drain.
@@ -65,7 +68,7 @@ impl Watch {
             reason: CloseReason::Cut,
         });
         cut.extend(stuck);
-        DrainReport { finished: self.finished.load(Relaxed), cut, took }
+        DrainReport { finished: self.finished.load(Relaxed), cut, took, replaced: false }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::io::ReadBuf;
 
 use super::connection::Connection;
 use super::handler::Handler;
-use super::link::Link;
+use super::link::{Link, Order};
 use super::table::Phase;
 use crate::buffer::Pool;
 use crate::close::{CloseReason, Farewell};
@@ -33,6 +33,7 @@ const SCRAP: usize = 16 << 10;
 enum Ended<T> {
     Returned(T),
     Ordered(CloseReason),
+    HandedOn,
     Panicked(Box<dyn Any + Send>),
 }
 
@@ -45,6 +46,7 @@ pub(crate) fn drive<H: Handler>(handler: impl Deref<Target = H>, link: Rc<Link>)
             match supervise(&link, handling).await {
                 Ended::Returned(outcome) => settle(&link, outcome),
                 Ended::Ordered(reason) => link.settle(reason),
+                Ended::HandedOn => link.hand_on(),
                 Ended::Panicked(payload) => {
                     link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload));
                 }
@@ -79,8 +81,14 @@ fn settle(link: &Link, outcome: Outcome) {
 /// that is passed by value is kept twice.)
 fn supervise<F: Future>(link: &Link, mut future: Pin<&mut F>) -> impl Future<Output = Ended<F::Output>> {
     poll_fn(move |cx| {
-        if let Some(reason) = link.orders(cx) {
-            return Poll::Ready(Ended::Ordered(reason));
+        match link.orders(cx) {
+            None => {}
+            Some(Order::End(reason)) => return Poll::Ready(Ended::Ordered(reason)),
+            Some(Order::HandOn) if link.local().has_parted() => return Poll::Ready(Ended::HandedOn),
+            Some(Order::HandOn) => {
+                link.hand_on();
+                return Poll::Pending;
+            }
         }
         let pulse = link.local().pulse();
         if let Some(pulse) = pulse {

@@ -99,6 +99,11 @@ impl Fleet {
         }
     }
 
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(super) fn enter(&self, stage: Stage) {
+        self.stage.send_replace(stage);
+    }
+
     pub(crate) fn open(&self) -> usize {
         self.share.table.open()
     }
@@ -157,7 +162,24 @@ impl Fleet {
         Instant::now()
     }
 
-    async fn end_by_cut(&mut self, reason: CloseReason) {
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(super) fn begin_report(&self) {
+        self.watch.begin();
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// What became of those that another process could not go on with.
+    pub(super) fn report_replaced(&self, started: Instant) -> DrainReport {
+        DrainReport { replaced: true, ..self.watch.report(&self.share.table, started.elapsed()) }
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    /// Waits until every thread has ended. Cancel-safe.
+    pub(super) async fn all_ended(&mut self) {
+        Self::ended(&mut self.ends, &mut self.alive).await;
+    }
+
+    pub(super) async fn end_by_cut(&mut self, reason: CloseReason) {
         self.stage.send_replace(Stage::Cut(reason));
         let _ = tokio::time::timeout(CUT_GRACE, Self::ended(&mut self.ends, &mut self.alive)).await;
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::connection::Connection;
+use super::peer::Peer;
 use crate::error::Outcome;
 
 /// Code that owns one whole connection. One handler serves all connections, on every thread.
@@ -35,6 +36,13 @@ pub trait Handler: Send + Sync + 'static {
     fn resumes(&self) -> bool {
         false
     }
+
+    /// Whether another process could go on with a connection whose session was put down so.
+    #[doc(hidden)]
+    fn can_resume(&self, peer: &Peer, saved: &[u8]) -> bool {
+        let _ = (peer, saved);
+        false
+    }
 }
 
 impl<F> Handler for F
@@ -53,6 +61,7 @@ pub struct AnyHandler(Arc<dyn Erased>);
 trait Erased: Send + Sync {
     fn handle(&self, conn: Connection) -> Pin<Box<dyn Future<Output = Outcome> + '_>>;
     fn resumes(&self) -> bool;
+    fn can_resume(&self, peer: &Peer, saved: &[u8]) -> bool;
 }
 
 impl<H: Handler> Erased for H {
@@ -62,6 +71,10 @@ impl<H: Handler> Erased for H {
 
     fn resumes(&self) -> bool {
         Handler::resumes(self)
+    }
+
+    fn can_resume(&self, peer: &Peer, saved: &[u8]) -> bool {
+        Handler::can_resume(self, peer, saved)
     }
 }
 
@@ -79,6 +92,10 @@ impl Handler for AnyHandler {
 
     fn resumes(&self) -> bool {
         self.0.resumes()
+    }
+
+    fn can_resume(&self, peer: &Peer, saved: &[u8]) -> bool {
+        self.0.can_resume(peer, saved)
     }
 }
 

@@ -10,16 +10,17 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::admission::Pass;
+use super::admission::{IpPlace, Pass};
 use super::config::Excess;
 use super::crew::{Arrival, Caller, Crew, Errand, Place};
 use super::drive::read_away;
-use super::link::Link;
+use super::link::{Beginning, Link};
 use super::listener::Listener;
 use super::local::Local;
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 use super::plan::Plan;
 use super::stream::Stream;
+use super::table::Seat;
 use crate::event::{Event, Refusal};
 use crate::fault::{Step, passed};
 use crate::sys::socket;
@@ -116,8 +117,8 @@ impl Host {
         };
         let seat = admitted.seat(index, caller.peer, self.local.entry());
         passed(Step::Begin);
-        let (policy, guest) = (Arc::clone(&listener.policy), Guest::new(self, place));
-        let link = Link::new(Rc::clone(&self.local), stream, seat, address, policy, Some(guest));
+        let beginning = self.beginning((stream, seat, address), &listener, place);
+        let link = Link::new(Rc::clone(&self.local), beginning);
         if let Some(reason) = self.local.is_cut() {
             link.order(reason);
         }
@@ -136,11 +137,20 @@ impl Host {
         let stream = Stream::socket(socket)?;
         let seat = self.local.table.readmit().resume(index, thread);
         let address = plan.admission.recount(seat.slot().peer());
-        let guest = Guest::new(self, self.crew.place(thread));
-        let policy = Arc::clone(&listener.policy);
-        let link = Link::resume(Rc::clone(&self.local), stream, seat, address, policy, Some(guest));
+        let beginning = self.beginning((stream, seat, address), listener, self.crew.place(thread));
+        let link = Link::resume(Rc::clone(&self.local), beginning);
         Arc::clone(&listener.server).serve(link);
         Ok(())
+    }
+
+    fn beginning(
+        self: &Rc<Self>,
+        (stream, seat, address): (Stream, Seat, Option<Box<IpPlace>>),
+        listener: &Listener,
+        place: Place,
+    ) -> Beginning {
+        let (policy, server) = (Arc::clone(&listener.policy), Some(Arc::clone(&listener.server)));
+        Beginning { stream, seat, address, policy, server, guest: Some(Guest::new(self, place)) }
     }
 
     /// Tells a caller that it is not let in, and sees to it that it can read so.

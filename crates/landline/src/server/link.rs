@@ -16,6 +16,7 @@ use super::admission::IpPlace;
 use super::checkpoint::{Checkpoints, Left};
 use super::config::Policy;
 use super::host::Guest;
+use super::listener::Serve;
 use super::local::Local;
 use super::peer::Peer;
 use super::stream::{Readable, Stream};
@@ -37,8 +38,8 @@ pub(crate) struct Link {
     local: Rc<Local>,
     /// The task that drives this.
     task: Cell<Option<Waker>>,
-    /// Set from outside the task, to end it.
-    order: Cell<Option<CloseReason>>,
+    /// Set from outside the task.
+    order: Cell<Option<Order>>,
     /// Whether it is to end at its next message boundary.
     retiring: Cell<bool>,
     reason: Cell<Option<CloseReason>>,
@@ -51,41 +52,54 @@ pub(crate) struct Link {
     saved: Cell<Option<Box<Buffer>>>,
     /// Where the thread remembers this.
     key: Cell<usize>,
+    /// Who serves it, if that came by a listener.
+    #[cfg_attr(
+        not(all(target_os = "linux", feature = "takeover")),
+        expect(dead_code, reason = "where no process takes over, nobody asks whether another can go on")
+    )]
+    server: Option<Arc<dyn Serve>>,
     /// Its share of the connections from its address, if they are counted.
     address: Option<Box<IpPlace>>,
     /// Its place on the thread, if it counts there: declared last, so given up when all else is done.
     _guest: Option<Guest>,
 }
 
+/// What a connection's task is told from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// It has to end.
+    End(CloseReason),
+    /// Another process goes on with it: nothing may happen to it here any more.
+    HandOn,
+}
+
+/// What a connection begins with, or goes on with.
+pub(crate) struct Beginning {
+    pub(crate) stream: Stream,
+    pub(crate) seat: Seat,
+    pub(crate) address: Option<Box<IpPlace>>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) server: Option<Arc<dyn Serve>>,
+    pub(crate) guest: Option<Guest>,
+}
+
 impl Link {
     /// Starts the life of a connection: from here on it is in the table and will be reported as closed.
-    pub(crate) fn new(
-        local: Rc<Local>,
-        stream: Stream,
-        seat: Seat,
-        address: Option<Box<IpPlace>>,
-        policy: Arc<Policy>,
-        guest: Option<Guest>,
-    ) -> Rc<Self> {
-        let (id, peer) = (seat.slot().id(), seat.slot().peer());
-        local.emit(&Event::Connected { id, peer, open: local.table.open() });
-        Self::resume(local, stream, seat, address, policy, guest)
+    pub(crate) fn new(local: Rc<Local>, beginning: Beginning) -> Rc<Self> {
+        let slot = beginning.seat.slot();
+        local.emit(&Event::Connected { id: slot.id(), peer: slot.peer(), open: local.table.open() });
+        Self::resume(local, beginning)
     }
 
     /// Goes on with the life of a connection that is in the table.
-    pub(crate) fn resume(
-        local: Rc<Local>,
-        stream: Stream,
-        seat: Seat,
-        address: Option<Box<IpPlace>>,
-        policy: Arc<Policy>,
-        guest: Option<Guest>,
-    ) -> Rc<Self> {
+    pub(crate) fn resume(local: Rc<Local>, beginning: Beginning) -> Rc<Self> {
+        let Beginning { stream, seat, address, policy, server, guest } = beginning;
         let peer = Peer::new(seat, policy);
         Rc::new_cyclic(|link: &Weak<Link>| Self {
             key: Cell::new(local.remember(link)),
             peer,
             stream,
+            server,
             address,
             local,
             task: Cell::default(),
@@ -181,8 +195,40 @@ impl Link {
 
     /// Says from outside that it has to end, and why.
     pub(crate) fn order(&self, reason: CloseReason) {
-        self.order.set(Some(reason));
-        self.wake();
+        if !self.is_handed_on() {
+            self.order.set(Some(Order::End(reason)));
+            self.wake();
+        }
+    }
+
+    /// Whether another process can go on with it, from what is kept for others.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn can_be_handed_on(&self) -> bool {
+        let (Some(server), Some(socket)) = (&self.server, self.stream.as_socket()) else { return false };
+        let saved = self.saved.take();
+        let bytes = saved.as_deref().map_or(&[][..], |bytes| bytes);
+        let can_resume = || server.can_resume(&self.peer, bytes);
+        let can =
+            super::recover::can_go_on(self.slot(), self.checkpoints(), &socket, server.resumes(), can_resume);
+        self.saved.set(saved);
+        can
+    }
+
+    /// Says that another process goes on with it.
+    pub(crate) fn hand_on(&self) {
+        self.order.set(Some(Order::HandOn));
+    }
+
+    /// Says that no other process goes on with it, if one was to.
+    pub(crate) fn take_back(&self) {
+        if self.is_handed_on() {
+            self.order.set(None);
+            self.wake();
+        }
+    }
+
+    fn is_handed_on(&self) -> bool {
+        self.order.get() == Some(Order::HandOn)
     }
 
     /// Whether it has been idle all the time since.
@@ -226,7 +272,7 @@ impl Link {
     }
 
     /// Remembers the task to wake, and returns what it has been ordered meanwhile.
-    pub(crate) fn orders(&self, cx: &Context<'_>) -> Option<CloseReason> {
+    pub(crate) fn orders(&self, cx: &Context<'_>) -> Option<Order> {
         let task = self.task.take().filter(|task| task.will_wake(cx.waker()));
         self.task.set(Some(task.unwrap_or_else(|| cx.waker().clone())));
         self.order.take()
@@ -363,7 +409,9 @@ impl Drop for Link {
         self.peer.vacate();
         passed(Step::Clear);
         self.address = None;
-        self.local.emit(&closed);
+        if !self.is_handed_on() {
+            self.local.emit(&closed);
+        }
         self.local.forget(self.key.get());
     }
 }

@@ -10,6 +10,8 @@ use super::drive::drive;
 use super::handler::Handler;
 use super::link::Link;
 use super::listen::Bound;
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+use super::peer::Peer;
 use crate::error::{Error, Kind};
 
 /// A listening socket with its policy.
@@ -30,6 +32,10 @@ pub(crate) trait Serve: Send + Sync {
     /// Whether it can go on with connections that another process began.
     #[cfg(all(target_os = "linux", feature = "takeover"))]
     fn resumes(&self) -> bool;
+
+    /// Whether another process could go on with a connection whose session was put down so.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    fn can_resume(&self, peer: &Peer, saved: &[u8]) -> bool;
 }
 
 impl<H: Handler> Serve for H {
@@ -40,6 +46,11 @@ impl<H: Handler> Serve for H {
     #[cfg(all(target_os = "linux", feature = "takeover"))]
     fn resumes(&self) -> bool {
         Handler::resumes(self)
+    }
+
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    fn can_resume(&self, peer: &Peer, saved: &[u8]) -> bool {
+        Handler::can_resume(self, peer, saved)
     }
 }
 

@@ -126,6 +126,8 @@ pub(crate) struct Local {
     sweep_interval: Cell<Duration>,
     /// Why every connection has to end, once every one has to.
     cut: Cell<Option<CloseReason>>,
+    /// Whether another process has whomever it could go on with.
+    has_parted: Cell<bool>,
     /// What it tells the keeper, if its connections are to outlive the process.
     pulse: Option<Pulse>,
     /// What the operating system last said when it had no more to give.
@@ -163,6 +165,7 @@ impl Local {
             idle_reclaim: Cell::new(None),
             sweep_interval: Cell::new(limits::sweep_interval(None)),
             cut: Cell::new(None),
+            has_parted: Cell::new(false),
             shortage: RefCell::default(),
         };
         local.look_at_clock();
@@ -252,6 +255,17 @@ impl Local {
         self.cut.get()
     }
 
+    /// Lets go of whom another process has, and asks the others to end.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn part(&self) {
+        self.has_parted.set(true);
+        self.start_drain();
+    }
+
+    pub(crate) fn has_parted(&self) -> bool {
+        self.has_parted.get()
+    }
+
     /// Goes by a plan from now on.
     pub(crate) fn adopt(&self, plan: &Plan) {
         self.idle_reclaim.set(plan.config.idle_reclaim);
@@ -287,7 +301,7 @@ impl Local {
         self.idlest[self.thread].store(since, Relaxed);
     }
 
-    fn for_each(&self, mut act: impl FnMut(&Rc<Link>)) {
+    pub(super) fn for_each(&self, mut act: impl FnMut(&Rc<Link>)) {
         for (_, link) in &*self.links.borrow() {
             if let Some(link) = link.upgrade() {
                 act(&link);

@@ -19,6 +19,8 @@ mod listen;
 mod listener;
 mod local;
 mod monitor;
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+mod parting;
 mod peer;
 mod plan;
 mod push;

@@ -25,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) listeners: Vec<Arc<Listener>>,
     pub(crate) admission: Arc<Admission>,
+    /// Whether others go on with the queues of the listeners that it lacks.
+    pub(crate) leaves_queues: bool,
     /// Every accept loop that goes by this plan has a token.
     pub(crate) accepting: TaskTracker,
 }
@@ -46,7 +48,13 @@ impl Plan {
         }
         let before = before.map(|before| &*before.admission);
         let admission = Admission::new(Arc::clone(table), max_connections, &config, before);
-        Ok(Self { config, listeners, admission: Arc::new(admission), accepting: TaskTracker::new() })
+        Ok(Self {
+            config,
+            listeners,
+            admission: Arc::new(admission),
+            leaves_queues: false,
+            accepting: TaskTracker::new(),
+        })
     }
 
     /// The same without listeners: whoever is there stays, nobody comes.
@@ -55,8 +63,15 @@ impl Plan {
             config: self.config.clone(),
             listeners: Vec::new(),
             admission: Arc::clone(&self.admission),
+            leaves_queues: false,
             accepting: TaskTracker::new(),
         }
+    }
+
+    /// The same without listeners, because another process goes on with them.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn handed_on(&self) -> Self {
+        Self { leaves_queues: true, ..self.closed() }
     }
 
     /// How often connections have to be looked at.

@@ -2,7 +2,7 @@
 //! on, and from where.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -143,6 +143,28 @@ fn fate(
         _ => None,
     };
     left.map_or(Fate::Lost, Fate::GoesOn)
+}
+
+/// Whether a connection that is served here could go on elsewhere, as [`fate`] will find it there.
+/// `resumable` is whether any can of whoever serves it, and `can_resume` whether this one can once it was
+/// answered.
+pub(crate) fn can_go_on(
+    slot: &Slot,
+    checkpoints: Option<&Checkpoints>,
+    socket: &impl AsFd,
+    resumable: bool,
+    can_resume: impl FnOnce() -> bool,
+) -> bool {
+    let is_untouched = || positions(socket).is_ok_and(|at| (at.consumed, at.written) == (0, 0));
+    match checkpoints.and_then(Checkpoints::current) {
+        _ if slot.phase() == Phase::Closing => false,
+        None => (resumable && slot.is_untouched()) || is_untouched(),
+        Some(checkpoint) => {
+            checkpoint.state != State::Torn
+                && (checkpoint.is_at_rest() || positions(socket).is_ok())
+                && can_resume()
+        }
+    }
 }
 
 /// What a connection had in hand, by its checkpoint and the kernel's counts; none if they contradict each

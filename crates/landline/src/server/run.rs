@@ -106,6 +106,10 @@ impl Serving {
                         Ask::HangUp if reloader.can() => drop(reloader.reload(&fleet).await),
                         Ask::End | Ask::HangUp => break,
                         Ask::TellOfUpgrade => takeover::tell_of_upgrade(&*fleet.share().events),
+                        #[cfg(all(target_os = "linux", feature = "takeover"))]
+                        Ask::MakeWay => if let Some(report) = fleet.part(&mut signals).await {
+                            return Ok(report);
+                        },
                     },
                     Some(asked) = next(&mut asked) => {
                         // Whoever asked may have stopped waiting.

@@ -21,6 +21,9 @@ pub(crate) enum Ask {
         expect(dead_code, reason = "only a keeper asks for it")
     )]
     TellOfUpgrade,
+    /// Let another program take the place of this one.
+    #[cfg(all(feature = "takeover", target_os = "linux"))]
+    MakeWay,
 }
 
 /// The signals of the process, or of its keeper.
@@ -47,14 +50,27 @@ impl Signals {
             }
             // If it can, it does not come back.
             takeover::become_keeper();
-            self.orders = None;
-            // Without them, what is left is to serve on.
-            self.own = Own::new().ok();
-            takeover::obey_signals_oneself();
+            self.obey_oneself();
         }
         match &mut self.own {
             Some(own) => own.next().await,
             None => pending().await,
+        }
+    }
+
+    /// Listens to those of the process from here on, whatever a keeper orders.
+    pub(crate) fn obey_oneself(&mut self) {
+        self.orders = None;
+        // Without them, what is left is to go on.
+        self.own = Own::new().ok();
+        takeover::obey_signals_oneself();
+    }
+
+    /// Completes once the keeper is gone. Cancel-safe.
+    #[cfg(all(feature = "takeover", target_os = "linux"))]
+    pub(crate) async fn keeper_is_gone(&self) {
+        if let Some(orders) = &self.orders {
+            orders.keeper_is_gone().await;
         }
     }
 
@@ -64,7 +80,7 @@ impl Signals {
             match self.next().await {
                 Ask::End => return,
                 Ask::HangUp if hangup_ends => return,
-                Ask::HangUp | Ask::TellOfUpgrade => {}
+                _ => {}
             }
         }
     }

@@ -371,6 +371,12 @@ impl Slot {
         }
     }
 
+    /// It is no other process's to go on with.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn keep_to_oneself(&self) {
+        self.cookie.store(0, Relaxed);
+    }
+
     #[cfg(all(target_os = "linux", feature = "takeover"))]
     pub(crate) fn cookie(&self) -> u64 {
         self.cookie.load(Relaxed)

@@ -15,6 +15,8 @@ use super::door::Door;
 use super::host::Host;
 use super::listener::Listener;
 use super::local::{Local, Share};
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+use super::parting::Way;
 use super::plan::Plan;
 use crate::close::CloseReason;
 
@@ -27,6 +29,12 @@ pub(crate) enum Stage {
     Draining,
     /// Whoever is left is cut, for this reason.
     Cut(CloseReason),
+    /// Another process goes on with whomever it can: they are left alone here.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    HandingOn(Arc<Way>),
+    /// It has them; the others end at their next message boundary.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    Parted,
 }
 
 /// What one thread is made of.
@@ -79,6 +87,7 @@ impl Thread {
             }
         }
         let mut abandoned = false;
+        let parted = crate::takeover::parted();
         loop {
             if local.is_draining() && doors.accepting.is_empty() && crew.open_on(index) == 0 {
                 sweeping.abort();
@@ -96,7 +105,17 @@ impl Thread {
                     } else {
                         stage.borrow_and_update().clone()
                     };
+                    if stage.is_last_call() {
+                        // Nobody accepts any more: these are the last.
+                        while let Ok(errand) = inbox.try_recv() {
+                            doors.host.run_errand(errand);
+                        }
+                    }
                     doors.obey(&stage)?;
+                }
+                // A server beside the one that is kept has nobody who could be handed on.
+                () = parted.cancelled(), if !doors.open.is_empty() && !local.table.outlives_the_process() => {
+                    doors.leave();
                 }
             }
         }
@@ -137,31 +156,52 @@ impl Doors {
             self.open.push((Arc::clone(listener), retirement));
         }
         for (listener, retirement) in before {
-            retirement.retire(plan.has(&listener));
+            retirement.retire(plan.leaves_queues || plan.has(&listener));
         }
         Ok(())
+    }
+
+    /// Accepts nobody any more: another process does.
+    fn leave(&mut self) {
+        self.open.drain(..).for_each(|(_, retirement)| retirement.retire(true));
     }
 
     fn obey(&mut self, stage: &Stage) -> io::Result<()> {
         let local = Rc::clone(self.host.local());
         match stage {
-            Stage::Serving(plan) => self.open(plan, true)?,
+            Stage::Serving(plan) => {
+                local.for_each(|link| link.take_back());
+                self.open(plan, true)?;
+            }
             Stage::Draining => local.start_drain(),
             Stage::Cut(reason) => {
                 local.start_drain();
                 local.cut(*reason);
             }
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
+            Stage::HandingOn(way) => way.hand_on(&local),
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
+            Stage::Parted => local.part(),
         }
         Ok(())
     }
 }
 
 impl Stage {
+    /// Whether nobody accepts any more, and whoever is on the way to a thread has to be seated.
+    fn is_last_call(&self) -> bool {
+        match self {
+            Stage::Serving(_) | Stage::Draining | Stage::Cut(_) => false,
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
+            Stage::HandingOn(_) | Stage::Parted => true,
+        }
+    }
+
     /// The plan by which it serves, while it does.
     pub(crate) fn plan(&self) -> Option<&Arc<Plan>> {
         match self {
             Stage::Serving(plan) => Some(plan),
-            Stage::Draining | Stage::Cut(_) => None,
+            _ => None,
         }
     }
 }

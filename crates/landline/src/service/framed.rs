@@ -13,7 +13,7 @@ use crate::frame::{Decoder, FrameError, Framing};
 use crate::server::link::Link;
 use crate::server::sampler::Began;
 use crate::server::table::Phase;
-use crate::server::{Connection, Handler};
+use crate::server::{Connection, Handler, Peer};
 
 /// Makes a handler of a service: the one way from messages to connections.
 pub fn framed<S: Service>(framing: Framing, service: S) -> Framed<S> {
@@ -61,6 +61,10 @@ impl<S: Service> Handler for Framed<S> {
 
     fn resumes(&self) -> bool {
         true
+    }
+
+    fn can_resume(&self, peer: &Peer, saved: &[u8]) -> bool {
+        self.service.resume(peer, saved).is_some()
     }
 }
 

@@ -37,7 +37,8 @@ pub trait Service: Send + Sync + 'static {
 
     /// Goes on with a connection that another process began: the session that it has, from what
     /// [`save`](Self::save) put down last. None, unless a service says otherwise, if that can't be known:
-    /// then the connection ends. Services without sessions go on, and those of `lasting_session` do.
+    /// then the connection ends. Services without sessions go on, and those of `lasting_session` do. Before
+    /// an upgrade it is also asked in the process before, to find out whether another can go on.
     fn resume(&self, peer: &Peer, saved: &[u8]) -> Option<Self::Session> {
         let _ = (peer, saved);
         None

@@ -132,6 +132,22 @@ impl Arena {
         }
     }
 
+    /// Where in its memory the blocks lie that are in somebody's hands.
+    pub(crate) fn in_hands(&self) -> Vec<Range<usize>> {
+        let in_hands = |(number, size): (usize, &Mutex<Size>)| {
+            let (size, len) = (lock(size), SMALLEST << number);
+            let free: HashSet<u32> = size.free.iter().copied().collect();
+            // Gaps lie in their order, and what is between them was handed out once.
+            let starts = std::iter::once(0).chain(size.gaps.iter().map(|gap| gap.end));
+            let ends = size.gaps.iter().map(|gap| gap.start).chain(Some(size.next));
+            let start = |index: u32| number * SIZE_LEN + index as usize * len;
+            let handed_out = starts.zip(ends).flat_map(|(start, end)| start..end);
+            let taken = handed_out.filter(|index| !free.contains(index)).map(start);
+            taken.map(|start| start..start + len).collect::<Vec<_>>()
+        };
+        self.sizes.iter().enumerate().flat_map(in_hands).collect()
+    }
+
     /// The block with this handle, which is there and in nobody's hands.
     fn block(&'static self, handle: Handle) -> Block {
         let (size, index) = handle.place().expect("only handles of blocks are handed out");
@@ -303,6 +319,23 @@ mod tests {
         let taken: Vec<_> = (0..3).map(|_| arena.take(1).unwrap().handle()).collect();
         assert!(taken.iter().all(|handle| *handle != far && *handle != Handle::new(0, 1)));
         assert_eq!(arena.adopt(far).unwrap().len(), SMALLEST);
+    }
+
+    #[test]
+    fn what_is_in_hands_is_what_was_taken_or_left_and_not_given_back() {
+        let left = [Handle::new(1, 2), Handle::new(1, 5)];
+        let arena = Arena::over(memory(), left.into_iter());
+        let [taken, given_back] = [(); 2].map(|()| arena.take(1000).unwrap());
+        drop(given_back);
+        let small = arena.take(1).unwrap();
+        let mut expected: Vec<_> = [small.handle(), taken.handle(), left[0], left[1]]
+            .map(|handle| handle.place().unwrap())
+            .map(|(size, index)| size * SIZE_LEN + index as usize * (SMALLEST << size))
+            .into();
+        expected.sort_unstable();
+        let starts: Vec<_> = arena.in_hands().iter().map(|range| range.start).collect();
+        assert_eq!(starts, expected);
+        assert!(arena.in_hands().iter().all(|range| range.len() == 512 || range.len() == 1024));
     }
 
     #[test]

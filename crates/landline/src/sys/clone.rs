@@ -37,6 +37,16 @@ pub(crate) fn sharing_descriptors(body: impl FnOnce() -> u8 + Send) -> io::Resul
     }
 }
 
+/// Gives this process, which has one thread, descriptors of its own: copies of those that it had in common
+/// with others, who keep theirs.
+pub(crate) fn stop_sharing_descriptors() -> io::Result<()> {
+    // SAFETY: it touches no memory, and every number stands for what it stood for.
+    match unsafe { libc::unshare(libc::CLONE_FILES) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 fn in_a_thread(body: impl FnOnce() -> u8 + Send) -> u8 {
     thread::scope(|scope| match thread::Builder::new().name("work".into()).spawn_scoped(scope, body) {
         // What it panicked with was said by its hook.

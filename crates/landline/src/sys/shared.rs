@@ -3,8 +3,10 @@
 #![allow(unsafe_code, reason = "mapping memory, and promising that zeroed records are valid")]
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fcntl_get_seals, fstat, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
@@ -26,6 +28,11 @@ unsafe impl Plain for crate::takeover::header::Header {}
 // SAFETY: made of atomic integers only.
 unsafe impl Plain for crate::takeover::upgrade::Decision {}
 
+// SAFETY: made of atomic integers only.
+unsafe impl Plain for crate::takeover::draining::Draining {}
+
+/// The smallest page there is: in each that is larger there are several of these.
+const PAGE: usize = 4096;
 /// With these, its size can't change, and no reading of it can fail.
 const SEALS: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::SEAL);
 
@@ -80,6 +87,36 @@ impl Shared {
 
     pub(crate) fn descriptor(&self) -> &OwnedFd {
         &self.descriptor
+    }
+
+    /// Another mapping of the same.
+    pub(crate) fn mapped_again(&self) -> io::Result<Self> {
+        Self::map(self.descriptor.try_clone()?, self.len)
+    }
+
+    /// Makes a part of it, from one page to another, this process's own: nobody sees any more what is written
+    /// there. What others write is seen until a page was written to, so all that is to stay has to be
+    /// [touched](Self::touch) before they do.
+    pub(crate) fn make_own(&self, part: Range<usize>) -> io::Result<()> {
+        assert!(part.start <= part.end && part.end <= self.len);
+        let (protection, flags) =
+            (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED);
+        let offset = u64::try_from(part.start).map_err(io::Error::other)?;
+        // SAFETY: it takes the place of a part of this mapping, and has the same bytes in it, which are
+        // atomics, in whatever process. The kernel puts one in the place of the other at once.
+        unsafe {
+            let start = self.start.as_ptr().add(part.start).cast();
+            mmap(start, part.len(), protection, flags, &self.descriptor, offset)?;
+        }
+        Ok(())
+    }
+
+    /// Writes to each page of a part what is there.
+    pub(crate) fn touch(&self, part: Range<usize>) {
+        let bytes: &[AtomicU8] = self.records(part.start, part.len());
+        for byte in bytes.iter().step_by(PAGE).chain(bytes.last()) {
+            byte.fetch_or(0, Relaxed);
+        }
     }
 
     /// The `count` records from `offset` on, which has to lie within and be aligned for them.

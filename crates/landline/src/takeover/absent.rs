@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use socket2::Socket;
+use tokio_util::sync::CancellationToken;
 
 use crate::address::Address;
 use crate::event::Subscriber;
@@ -108,6 +109,11 @@ pub(crate) fn ending_for() -> Option<Duration> {
 
 pub(crate) fn may_serve(_: impl Fn() -> bool) -> bool {
     true
+}
+
+pub(crate) fn parted() -> &'static CancellationToken {
+    static PARTED: OnceLock<CancellationToken> = OnceLock::new();
+    PARTED.get_or_init(CancellationToken::new)
 }
 
 pub(crate) fn become_keeper() {}

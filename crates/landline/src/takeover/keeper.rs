@@ -16,7 +16,7 @@ use super::pulse::Thread;
 use super::upgrade::Request;
 use super::watchdog::Watchdog;
 use super::worker::Worker;
-use super::{arrival, stub};
+use super::{arrival, draining, parting, stub};
 use crate::error::{Error, Kind};
 use crate::event::signal_name;
 use crate::sys::clock::microseconds;
@@ -91,6 +91,7 @@ pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Res
             Err(_) => Death::Exited(1),
         };
         if let Some(ended) = keeper.after(death, number) {
+            draining::wait_for_all(kept, keeper.signals);
             return Ok(ended);
         }
     }
@@ -139,6 +140,7 @@ impl Keeper {
             let pause =
                 watchdog.as_ref().map(Watchdog::pause).into_iter().chain(self.upgrading.patience()).min();
             let signal = stub::next_signal(self.kept, self.signals, pause);
+            draining::reap(self.kept.memory);
             // Also after another signal: it may have hidden the one that says so.
             if let Some(death) = reap(worker) {
                 self.upgrading.give_up();
@@ -150,10 +152,10 @@ impl Keeper {
             if self.control.served.load(Acquire) == number {
                 self.next = self.upgrading.look(signal == Some(libc::SIGUSR2), self.is_ending());
                 if self.next.is_some() {
-                    // What it has in hand is given up as by a crash.
-                    let _ = kill_process(worker, Signal::KILL);
-                    let _ = waitpid(Some(worker), WaitOptions::empty());
                     self.give(signal);
+                    parting::replace(self.kept, self.signals, (worker, number), &|signal| {
+                        self.give(Some(signal));
+                    });
                     return Death::Replaced;
                 }
                 if watchdog.as_mut().is_some_and(|watchdog| watchdog.barks(self.threads())) {

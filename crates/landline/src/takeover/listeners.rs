@@ -36,11 +36,15 @@ impl OnRecord {
         self.record.address()
     }
 
-    /// Leaves the listener open and on record if this worker took it over and has not served: one that can't
-    /// must not end what the next one can go on with. Says whether it did.
+    /// Leaves the listener open and on record if another process goes on with it, be it because this worker
+    /// took it over and has not served, so that the next one has to, or because another has taken this one's
+    /// place. Says whether it did.
     pub(crate) fn leave(&mut self, socket: &Socket) -> bool {
-        let has_served = |worker: Worker| worker.number == 1 || worker.has_served();
-        if Worker::this().is_none_or(has_served) {
+        let Some(worker) = Worker::this() else {
+            self.is_left = true;
+            return true;
+        };
+        if worker.number == 1 || worker.has_served() {
             return false;
         }
         if self.is_closed() || arrival::must_commit() {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{
     AtomicI32, AtomicU8, AtomicU32, AtomicU64,
@@ -10,6 +11,7 @@ use std::sync::atomic::{
 };
 
 use super::blame::{SUSPECTS_MAX, Suspect};
+use super::draining::{DRAINING_MAX, Draining};
 use super::header::Header;
 use super::pulse::{THREADS_MAX, Thread};
 use super::upgrade::Decision;
@@ -54,6 +56,8 @@ const COUNTS_LEN: usize = 0;
 const THREADS: usize = REMEMBERED + PAGE + 2 * REMEMBERED_MAX;
 /// Who was served when a worker died.
 const SUSPECTS: usize = THREADS + THREADS_MAX * size_of::<Thread>();
+/// Who drains.
+const DRAINING: usize = TABLE - 3 * PAGE;
 /// What follows is for the connections and their bytes.
 const TABLE: usize = 4 << 20;
 const SLOTS: usize = TABLE + PAGE;
@@ -63,7 +67,7 @@ const ARENA: usize = CHECKPOINTS + TABLE_MAX * size_of::<Checkpoints>();
 const LEN: usize = ARENA + arena::LEN;
 
 /// Where things lie and how large they are: a program whose own list is another can't read it.
-pub(super) const LAYOUT: [(&str, usize); 17] = [
+pub(super) const LAYOUT: [(&str, usize); 18] = [
     ("length", LEN),
     ("control words", size_of::<Control>()),
     ("words of upgrades", size_of::<Decision>()),
@@ -81,6 +85,7 @@ pub(super) const LAYOUT: [(&str, usize); 17] = [
     ("thread", size_of::<Thread>()),
     ("suspects", SUSPECTS),
     ("suspect", size_of::<Suspect>()),
+    ("draining", size_of::<Draining>()),
 ];
 
 const _: () = assert!(size_of::<Header>() <= PAGE);
@@ -91,7 +96,9 @@ const _: () = assert!(size_of::<Record>() == 512);
 #[cfg(feature = "metrics")]
 const _: () = assert!(size_of::<Counts>() <= 2 * PAGE);
 const _: () = assert!(REMEMBERED.is_multiple_of(PAGE));
-const _: () = assert!(SUSPECTS + SUSPECTS_MAX * size_of::<Suspect>() <= TABLE - 2 * PAGE);
+const _: () = assert!(SUSPECTS + SUSPECTS_MAX * size_of::<Suspect>() <= DRAINING);
+const _: () = assert!(DRAINING_MAX * size_of::<Draining>() <= PAGE);
+const _: () = assert!(THREADS.is_multiple_of(PAGE));
 
 /// The whole of it.
 #[derive(Debug)]
@@ -136,6 +143,31 @@ impl Memory {
     /// Who was served when a worker died.
     pub(crate) fn suspects(&self) -> &[Suspect] {
         self.0.records(SUSPECTS, SUSPECTS_MAX)
+    }
+
+    /// Who drains.
+    pub(super) fn draining(&self) -> &[Draining] {
+        self.0.records(DRAINING, DRAINING_MAX)
+    }
+
+    /// Another mapping of the same memory.
+    pub(super) fn mapped_again(&self) -> io::Result<Self> {
+        self.0.mapped_again().map(Self)
+    }
+
+    /// Makes all that connections and threads are made of this process's own: from here on nobody sees what
+    /// it writes there, nor it what others do. Of the blocks only those are to be used on that are
+    /// `in_hands`, as of a moment after that.
+    pub(super) fn make_own(&self, in_hands: impl FnOnce() -> Vec<Range<usize>>) -> io::Result<()> {
+        self.0.make_own(TABLE..LEN)?;
+        self.0.make_own(THREADS..DRAINING)?;
+        let used = self.table(1).0[0].used().clamp(1, TABLE_MAX);
+        self.0.touch(TABLE..SLOTS + used * size_of::<Slot>());
+        self.0.touch(CHECKPOINTS..CHECKPOINTS + used * size_of::<Checkpoints>());
+        for block in in_hands() {
+            self.0.touch(ARENA + block.start..ARENA + block.end);
+        }
+        Ok(())
     }
 
     /// The connection table, for descriptors below `capacity`.
@@ -244,6 +276,14 @@ pub(crate) struct Control {
     pub(crate) end: Order,
     /// SIGHUP.
     pub(crate) hang_up: Order,
+    /// Which worker is to make way for another program.
+    pub(crate) make_way: AtomicU32,
+    /// Which worker serves nobody any more with whom another can go on, and how many others it has.
+    pub(crate) makes_way: AtomicU32,
+    pub(crate) stay: AtomicU32,
+    /// Which worker has its descriptors to itself, and which has its connections so.
+    pub(crate) may_part: AtomicU32,
+    pub(crate) has_parted: AtomicU32,
     /// How many workers took the place of another.
     pub(crate) restarts: AtomicU32,
     /// The signal that ended the worker before; 0 if it ended by itself.

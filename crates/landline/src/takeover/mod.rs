@@ -56,6 +56,7 @@ mod arrival;
 pub(crate) mod blame;
 mod candidate;
 mod check;
+pub(crate) mod draining;
 pub(crate) mod header;
 mod heir;
 mod keeper;
@@ -64,6 +65,7 @@ mod kept;
 mod listeners;
 pub(crate) mod memory;
 mod origin;
+mod parting;
 pub(crate) mod pulse;
 mod stub;
 mod sweep;
@@ -76,11 +78,14 @@ mod worker;
 pub use arrival::is_check;
 pub(crate) use arrival::may_serve;
 pub(crate) use blame::poison;
+pub use draining::DrainingProcess;
+pub(crate) use draining::Place;
 pub(crate) use heir::become_keeper;
 pub use keeper::Ended;
 pub use keeping::{Keeping, keep};
 pub(crate) use listeners::{OnRecord, on_record, publish};
 pub use memory::REMEMBERED_MAX;
+pub(crate) use parting::{is_replaced, leave, makes_way, may_part, part, parted};
 pub(crate) use pulse::{Beating, Pulse, pulse};
 pub use upgrade::{UPGRADE_PATIENCE, UpgradeState, upgrade, upgrade_state, upgrades};
 #[cfg(feature = "metrics")]
@@ -117,6 +122,13 @@ pub fn is_another() -> bool {
 /// It is tried on connections of this process to itself, which takes well below a millisecond.
 pub fn is_supported() -> bool {
     crate::sys::positions::are_counted()
+}
+
+/// The processes of this server that another has replaced and that still have connections with which nobody
+/// else can go on: each ends with the last of those, or after
+/// [`drain_timeout`](crate::Config::drain_timeout). At most 16 are told of.
+pub fn draining() -> Vec<DrainingProcess> {
+    Worker::this().map(|worker| draining::all(worker.kept.memory)).unwrap_or_default()
 }
 
 /// How many workers took the place of another so far, this one included; 0 in the first, and in what is no

@@ -12,8 +12,8 @@ use rustix::process::{
 use super::keeper::Ended;
 use super::kept::Kept;
 use super::memory::Control;
-use super::sweep;
 use super::upgrade::{Decision, own_id, process};
+use super::{draining, sweep};
 use crate::sys::clone;
 use crate::sys::signals::{Set, Told, pass_on};
 
@@ -37,6 +37,7 @@ pub(super) fn retire(kept: &'static Kept, signals: Set, heard: Option<i32>) -> E
         let signal = signals.wait(None);
         while let Ok(Some((child, status))) = wait(WaitOptions::NOHANG) {
             if stub.is_over(child, status) {
+                draining::wait_for_all(kept, signals);
                 return ended(status);
             }
         }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::kept::Kept;
 use super::memory::{Order, Words};
 use super::worker::Worker;
 use crate::error::{Error, Kind};
@@ -166,6 +167,11 @@ impl Decision {
         last > number || (last == number && step == DONE)
     }
 
+    /// Whether the last upgrade was committed.
+    pub(super) fn has_committed(&self) -> bool {
+        self.last().1 == DONE
+    }
+
     /// The number of the upgrade in which a program is to take over now.
     pub(super) fn starting_now(&self) -> Option<u32> {
         let (number, step) = self.last();
@@ -234,8 +240,8 @@ impl Decision {
     }
 }
 
-/// The process with this id. A signal to one below 1 would go to many, and to 1 to the whole system; what lies
-/// in memory is not to be trusted with that.
+/// The process with this id. A signal to one below 1 would go to many, and to 1 to the whole system; what
+/// lies in memory is not to be trusted with that.
 pub(super) fn process(id: &AtomicI32) -> Option<Pid> {
     let id = id.load(Acquire);
     (id > 1 || id == own_id()).then(|| Pid::from_raw(id)).flatten()
@@ -278,7 +284,7 @@ pub fn upgrade(binary: Option<&Path>, patience: Duration) -> Result<u32, Error> 
 
 /// What became of an upgrade, whichever process was asked for it; only of the last one is it known.
 pub fn upgrade_state(number: u32) -> UpgradeState {
-    Worker::this().map_or(UpgradeState::Unknown, |worker| worker.kept.memory.decision().state(number))
+    Kept::this().map_or(UpgradeState::Unknown, |kept| kept.memory.decision().state(number))
 }
 
 /// How many upgrades there were so far, and the number of the last that was asked for, if one was.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{
     AtomicBool, AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -91,12 +91,19 @@ pub(crate) fn orders() -> io::Result<Option<Orders>> {
     let bell = socket::register_connection(worker.kept.bell.try_clone()?)?;
     worker.control().obeys.store(worker.number, Release);
     let decision = worker.kept.memory.decision();
-    Ok(Some(Orders { control: worker.control(), decision, bell, keeper }))
+    Ok(Some(Orders { control: worker.control(), number: worker.number, decision, bell, keeper }))
+}
+
+/// This process is no worker any more.
+pub(super) fn resign() {
+    NUMBER.store(0, Relaxed);
 }
 
 /// The orders of the keeper, as they come.
 pub(crate) struct Orders {
     control: &'static Control,
+    /// Whose they are.
+    number: u32,
     decision: &'static Decision,
     /// Rung whenever there is another order.
     bell: AsyncFd<OwnedFd>,
@@ -114,6 +121,9 @@ impl Orders {
             if self.control.hang_up.take() {
                 return Some(Ask::HangUp);
             }
+            if self.control.make_way.compare_exchange(self.number, 0, AcqRel, Relaxed).is_ok() {
+                return Some(Ask::MakeWay);
+            }
             if self.decision.failed.take() {
                 return Some(Ask::TellOfUpgrade);
             }
@@ -123,6 +133,13 @@ impl Orders {
                 rung = self.bell.readable() => rung.ok()?.clear_ready(),
                 _ = keeper.readable() => return None,
             }
+        }
+    }
+
+    /// Completes once the keeper is gone. Cancel-safe.
+    pub(crate) async fn keeper_is_gone(&self) {
+        if let Some(keeper) = &self.keeper {
+            let _ = keeper.readable().await;
         }
     }
 }

@@ -47,9 +47,26 @@ impl Example {
     /// Starts a server on a free port; the address is what it says.
     pub(crate) fn serve(name: &str) -> (Self, SocketAddr) {
         let example = Self::start(name, &["127.0.0.1:0"]);
-        let line = example.lines.recv_timeout(PATIENCE).expect("it says where it listens");
+        let address = example.address();
+        (example, address)
+    }
+
+    /// Where it says next that it listens.
+    fn address(&self) -> SocketAddr {
+        let line = self.lines.recv_timeout(PATIENCE).expect("it says where it listens");
         let address = line.strip_prefix("listening on ").and_then(|address| address.parse().ok());
-        (example, address.unwrap_or_else(|| panic!("no address: {line}")))
+        address.unwrap_or_else(|| panic!("no address: {line}"))
+    }
+
+    /// Waits for a line with this in it.
+    fn says(&self, what: &str) {
+        while !self.lines.recv_timeout(PATIENCE).expect(what).contains(what) {}
+    }
+
+    fn children(&self) -> Vec<Pid> {
+        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
+        let children = std::fs::read_to_string(children).unwrap_or_default();
+        children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
     }
 
     fn terminate(&self) {
@@ -81,9 +98,7 @@ impl Example {
 impl Drop for Example {
     fn drop(&mut self) {
         // A child of its own would serve on.
-        let children = format!("/proc/{0}/task/{0}/children", self.child.id());
-        let children = std::fs::read_to_string(children).unwrap_or_default();
-        for child in children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)) {
+        for child in self.children() {
             let _ = kill_process(child, Signal::KILL);
         }
         // Both fail for one that has ended, which is as good.
@@ -189,9 +204,7 @@ fn kept_goes_on_counting_when_its_child_is_killed() {
     for count in 1..4 {
         caller.say("hello\nhal");
         caller.hear(format!("{} hello\n", 2 * count - 1));
-        let children = format!("/proc/{0}/task/{0}/children", kept.child.id());
-        let worker = std::fs::read_to_string(children).unwrap().trim().parse().unwrap();
-        kill_process(Pid::from_raw(worker).unwrap(), Signal::KILL).unwrap();
+        kill_process(kept.children()[0], Signal::KILL).unwrap();
         // The next one says where it listens, and it is the same place.
         let line = || kept.lines.recv_timeout(PATIENCE).expect("another one serves");
         assert_eq!(line(), format!("listening on {address}"));
@@ -201,6 +214,42 @@ fn kept_goes_on_counting_when_its_child_is_killed() {
     }
     kept.stop();
     assert_eq!(caller.hear_out().unwrap(), "");
+}
+
+#[cfg(all(feature = "takeover", target_os = "linux"))]
+#[test]
+fn kept_keeps_in_the_process_before_what_another_program_cannot_go_on_with() {
+    let kept = Example::start("kept", &["127.0.0.1:0", "127.0.0.1:0"]);
+    let (counted, echoed) = (kept.address(), kept.address());
+    let (mut counting, mut echoing) = (Caller::connect(counted), Caller::connect(echoed));
+    let (mut silent, mut stays) = (Caller::connect(echoed), Caller::connect(echoed));
+    counting.say("one\ntw");
+    counting.hear("1 one\n");
+    for caller in [&mut echoing, &mut stays] {
+        caller.say("before");
+        caller.hear("before");
+    }
+    let worker = kept.children()[0];
+    kill_process(Pid::from_child(&kept.child), Signal::USR2).unwrap();
+    kept.says("another process serves; 2 connections");
+    counting.say("o\n");
+    counting.hear("2 two\n");
+    // What nobody has begun to serve anybody can; and the others are where they were.
+    let mut new = Caller::connect(echoed);
+    for caller in [&mut silent, &mut echoing, &mut stays, &mut new] {
+        caller.say("after");
+        caller.hear("after");
+    }
+    assert!(kept.children().contains(&worker), "the process before is still there");
+    // It ends when the first process does, at the latest, and that waits for it.
+    drop((echoing, silent, new));
+    kept.terminate();
+    assert_eq!(counting.hear_out().unwrap(), "");
+    stays.say("to the end");
+    stays.hear("to the end");
+    drop(stays);
+    let (status, _) = kept.end();
+    assert!(status.success(), "{status}");
 }
 
 /// Reads one response whose head says how long it is.

@@ -1,0 +1,139 @@
+//! Workers that another has replaced, and that stay until the last of those connections has ended which
+//! nobody else can go on with.
+
+use std::sync::atomic::{
+    AtomicI32, AtomicU32,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
+};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
+
+use super::kept::Kept;
+use super::memory::Memory;
+use super::stub;
+use super::upgrade::{own_id, process};
+use crate::sys::signals::Set;
+
+/// How many can be told of at a time. What is beyond drains all the same.
+pub(crate) const DRAINING_MAX: usize = 16;
+/// How often whoever waits for their end looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// One of them, as the others see it.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Draining {
+    /// Its process; 0 if there is none.
+    process: AtomicI32,
+    /// How many connections it still has.
+    open: AtomicU32,
+}
+
+/// A process that another has replaced and that drains what nobody else can go on with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DrainingProcess {
+    /// Its number.
+    pub process_id: u32,
+    /// How many connections it had a moment ago.
+    pub open: usize,
+}
+
+/// A draining worker's own place among them, if there is room. It is given up when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Place(Option<&'static Draining>);
+
+impl Place {
+    pub(super) fn take(memory: &'static Memory) -> Self {
+        let is_free = |place: &&Draining| match place.process.load(Acquire) {
+            0 => place.process.compare_exchange(0, own_id(), AcqRel, Acquire).is_ok(),
+            // Whoever had it was killed.
+            id if !is_alive(&place.process) => {
+                place.process.compare_exchange(id, own_id(), AcqRel, Acquire).is_ok()
+            }
+            _ => false,
+        };
+        Self(memory.draining().iter().find(is_free))
+    }
+
+    /// Says how many connections are left.
+    pub(crate) fn say(&self, open: usize) {
+        if let Some(place) = self.0 {
+            place.open.store(u32::try_from(open).unwrap_or(u32::MAX), Relaxed);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.process.store(0, Release);
+        }
+    }
+}
+
+fn is_alive(id: &AtomicI32) -> bool {
+    process(id).is_some_and(|process| test_kill_process(process).is_ok())
+}
+
+/// Those that there are.
+pub(super) fn all(memory: &Memory) -> Vec<DrainingProcess> {
+    let there = memory.draining().iter().filter(|place| is_alive(&place.process));
+    let about = there.map(|place| DrainingProcess {
+        process_id: place.process.load(Relaxed).unsigned_abs(),
+        open: place.open.load(Relaxed) as usize,
+    });
+    about.collect()
+}
+
+/// Lets the kernel forget those of them that have ended and are children of this process.
+pub(super) fn reap(memory: &Memory) {
+    for child in children(memory) {
+        // That one is no child of this process is no error, and nothing to be done about.
+        let _ = waitpid(Some(child), WaitOptions::NOHANG);
+    }
+}
+
+/// Waits for the end of those that are children of this process. Another signal that would end the server
+/// ends them now.
+pub(super) fn wait_for_all(kept: &Kept, signals: Set) {
+    for child in children(kept.memory) {
+        while let Ok(None) = waitpid(Some(child), WaitOptions::NOHANG) {
+            if let Some(libc::SIGINT | libc::SIGTERM) = stub::next_signal(kept, signals, Some(LOOK)) {
+                let _ = kill_process(child, Signal::KILL);
+            }
+        }
+    }
+}
+
+fn children(memory: &Memory) -> impl Iterator<Item = Pid> {
+    memory
+        .draining()
+        .iter()
+        .filter_map(|place| process(&place.process))
+        .filter(|id| id.as_raw_nonzero().get() != own_id())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_told_of_until_it_gives_up_its_place_or_is_gone() {
+        let memory: &'static Memory = Box::leak(Box::new(Memory::new().unwrap()));
+        let place = Place::take(memory);
+        place.say(3);
+        let us = DrainingProcess { process_id: std::process::id(), open: 3 };
+        assert_eq!(all(memory), [us]);
+        drop(place);
+        assert_eq!(all(memory), []);
+        // No process has this number, and none may stand for many.
+        for id in [i32::MAX, -1, 1] {
+            memory.draining()[0].process.store(id, Relaxed);
+            assert_eq!(all(memory), []);
+            drop(Place::take(memory));
+            assert_eq!(memory.draining()[0].process.load(Relaxed), 0, "its place is free");
+        }
+    }
+}
