@@ -64,13 +64,15 @@ fn describe(status: &Value) -> Result<String, Failure> {
     let uptime = humantime::format_duration(Duration::from_secs(status.uptime_ms / 1000));
     let program = format!("landline {} (pid {})", status.version, status.pid);
     let open = status.open;
-    let upgrades = upgrade::describe(&status);
+    let (upgrades, draining) = (upgrade::describe(&status), upgrade::draining(&status));
     if status.addresses.is_empty() {
-        return Ok(format!("{program} takes no callers\nup {uptime} - {open} still open{upgrades}"));
+        return Ok(format!(
+            "{program} takes no callers\nup {uptime} - {open} still open{upgrades}{draining}"
+        ));
     }
     let addresses = status.addresses.join(", ");
     let max = status.max_connections;
-    Ok(format!("{program} on {addresses}\nup {uptime} - {open} of {max} connections{upgrades}"))
+    Ok(format!("{program} on {addresses}\nup {uptime} - {open} of {max} connections{upgrades}{draining}"))
 }
 
 fn order(connections: &mut [Value], sort: SortKey) {

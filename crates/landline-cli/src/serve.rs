@@ -118,7 +118,7 @@ fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
     };
     // It has answered up to here, so that whoever asked could see the drain.
     drop((http, control));
-    if let Ok(report) = &done {
+    if let Some(report) = done.as_ref().ok().filter(|report| !report.replaced) {
         console.report(report);
     }
     console.finish(LOG_PATIENCE);
@@ -215,6 +215,8 @@ fn program() -> String {
 
 fn judge(report: &DrainReport) -> Result<(), Failure> {
     match report.cut.len() {
+        // The server goes on, in another process.
+        _ if report.replaced => Ok(()),
         0 => Ok(()),
         1 => Err(Failure::new(Exit::Cut, "stopped with 1 connection cut")),
         cut => Err(Failure::new(Exit::Cut, format!("stopped with {cut} connections cut"))),

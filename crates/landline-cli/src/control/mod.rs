@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::exit::{Exit, Failure};
 use crate::serve::process_id;
-use crate::serve::upgrade::{self, Progress, Step, Wanted};
+use crate::serve::upgrade::{self, Draining, Progress, Step, Wanted};
 use crate::side_door::SideDoor;
 
 /// Connections at a time; others wait. As in `serve/http.rs`, descriptors are few.
@@ -43,6 +43,8 @@ pub(crate) struct Status {
     pub(crate) upgrades: u32,
     /// How far the last upgrade is that was asked for, if there was one.
     pub(crate) last_upgrade: Option<Progress>,
+    /// Processes before it that still have connections.
+    pub(crate) draining: Vec<Draining>,
 }
 
 /// What an operation that failed tells.
@@ -90,6 +92,7 @@ async fn status(State(monitor): State<Monitor>) -> Json<Status> {
         max_connections: monitor.max_connections(),
         upgrades,
         last_upgrade,
+        draining: upgrade::draining(),
     })
 }
 

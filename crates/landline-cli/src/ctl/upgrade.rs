@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::control::{Status, client};
 use crate::exit::{Exit, Failure};
-use crate::serve::upgrade::{Progress, Step};
+use crate::serve::upgrade::{Draining, Progress, Step};
 
 /// How many processes may end before one has answered.
 const BREAKS_MAX: u32 = 8;
@@ -29,7 +29,10 @@ pub(super) fn run(socket: &Path, binary: Option<&Path>, timeout: Duration) -> Re
     let status = client::get::<Status>(socket, "/status");
     Ok(status.map_or_else(
         |_| "upgraded".to_owned(),
-        |status| format!("upgraded to landline {} (pid {})", status.version, status.pid),
+        |status| {
+            let draining = draining(&status);
+            format!("upgraded to landline {} (pid {}){draining}", status.version, status.pid)
+        },
     ))
 }
 
@@ -87,4 +90,13 @@ pub(super) fn describe(status: &Status) -> String {
     let is_pending = |last: &Progress| matches!(last.state, Step::Checking | Step::Starting);
     let pending = if status.last_upgrade.as_ref().is_some_and(is_pending) { " - upgrading" } else { "" };
     format!("{done}{pending}")
+}
+
+/// A line for each process before this one that still has connections.
+pub(super) fn draining(status: &Status) -> String {
+    let line = |process: &Draining| {
+        let connections = if process.open == 1 { "connection" } else { "connections" };
+        format!("\npid {} before it - {} {connections} to end there", process.pid, process.open)
+    };
+    status.draining.iter().map(line).collect()
 }

@@ -40,6 +40,13 @@ pub(crate) enum Step {
     Failed,
 }
 
+/// A process that another has replaced, and that still has connections with which nobody else can go on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Draining {
+    pub(crate) pid: u32,
+    pub(crate) open: usize,
+}
+
 /// What only a program can know that was asked whether it can take over.
 pub(super) fn can_take_over(setup: &Setup) -> Result<(), Failure> {
     if survival::is_wanted(&setup.server) {
@@ -85,6 +92,18 @@ pub(crate) fn progress(number: u32) -> Progress {
 pub(crate) fn all() -> (u32, Option<Progress>) {
     let (done, last) = landline::takeover::upgrades();
     (done, last.map(progress))
+}
+
+/// Those of them that there are.
+#[cfg(target_os = "linux")]
+pub(crate) fn draining() -> Vec<Draining> {
+    let draining = landline::takeover::draining();
+    draining.iter().map(|process| Draining { pid: process.process_id, open: process.open }).collect()
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn draining() -> Vec<Draining> {
+    Vec::new()
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -19,6 +19,8 @@ mod serve_hostile;
 mod serve_http;
 mod serve_listeners;
 mod serve_log;
+#[cfg(target_os = "linux")]
+mod serve_parting;
 mod serve_prometheus;
 mod serve_start;
 #[cfg(target_os = "linux")]

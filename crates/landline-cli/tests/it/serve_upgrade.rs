@@ -1,7 +1,6 @@
 //! `ctl upgrade`: another program takes the place of the one that serves, and nobody is hung up on.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -64,8 +63,7 @@ impl Place {
     fn script(&self, name: &str, lines: &str) -> String {
         let path = self.path(name);
         let program = env!("CARGO_BIN_EXE_landline");
-        fs::write(&path, format!("#!/bin/sh\nprogram='{program}'\n{lines}\n")).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, &format!("#!/bin/sh\nprogram='{program}'\n{lines}\n"));
         path
     }
 
