@@ -20,12 +20,15 @@ use crate::terminal::Terminal;
 const ON: [&str; 2] = ["--crash-survival", "on"];
 const OFF: [&str; 2] = ["--crash-survival", "off"];
 
-/// The process that serves, which the keeper started.
+/// The process that serves, which the keeper started: its only child, once one that has made way has ended.
 pub(crate) fn worker_of(keeper: u32) -> u32 {
-    let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
-    let children = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap());
-    let children: String = children.collect();
-    children.trim().parse().unwrap_or_else(|_| panic!("one child: {children:?}"))
+    let children = move || {
+        let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
+        let of = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap();
+        threads.map(|thread| of(thread.unwrap())).collect::<String>()
+    };
+    let only = move || std::iter::repeat_with(children).find_map(|children| children.trim().parse().ok());
+    in_time(only).flatten().expect("it has one child")
 }
 
 /// A server that goes on when it is killed, once it has said so: the log of a process that is killed is lost.
@@ -378,7 +381,9 @@ fn a_second_signal_cuts_what_another_process_goes_on_with() {
     server.signal(Signal::TERM);
     let ended = server.end();
     assert_eq!(ended.code, 11, "{ended:#?}");
-    assert_eq!(ended.said.last().unwrap(), "landline: error: stopped with 1 connection cut");
+    // Who called while it stopped listening may just be leaving.
+    let last = ended.said.last().unwrap();
+    assert!(last.starts_with("landline: error: stopped with ") && last.ends_with(" cut"), "{last}");
 }
 
 #[test]

@@ -69,13 +69,13 @@ impl Fleet {
         let way = Way::new();
         self.enter(Stage::HandingOn(Arc::clone(&way)));
         let stay = way.all(plan.config.threads).await;
-        takeover::makes_way(stay.len());
+        takeover::makes_way();
         let Some(place) = self.withdraw(&stay, signals).await else {
             self.follow(plan).await;
             return None;
         };
-        // Before its listeners are closed: those are another's.
-        takeover::leave();
+        // Before its listeners are closed: those are another's. If nobody stays, that was all.
+        takeover::leave(&place, stay.len());
         drop(plan);
         signals.obey_oneself();
         let (open, started) = (stay.len(), Instant::now());
@@ -121,6 +121,11 @@ impl Fleet {
             // The keeper kills one that does not go on from here.
             Some(Err(_)) | None => pending().await,
         };
-        takeover::is_replaced(stay, signals.keeper_is_gone()).await.then_some(place)
+        if takeover::is_replaced(signals.keeper_is_gone()).await {
+            return Some(place);
+        }
+        drop(place);
+        takeover::inherit(stay);
+        None
     }
 }

@@ -73,7 +73,8 @@ impl Thread {
             let _ = up.send(());
             drop(up);
             // Nothing that was begun above has been polled yet: nobody is accepted and nothing answered.
-            if !crate::takeover::may_serve(|| matches!(stage.has_changed(), Ok(false))) {
+            let is_beside = !local.table.outlives_the_process();
+            if !crate::takeover::may_serve(is_beside, || matches!(stage.has_changed(), Ok(false))) {
                 // What it has found in the table is not its own: whoever goes on finds it as it was.
                 while local.table.outlives_the_process() {
                     std::thread::park();

@@ -107,7 +107,7 @@ pub(crate) fn ending_for() -> Option<Duration> {
     None
 }
 
-pub(crate) fn may_serve(_: impl Fn() -> bool) -> bool {
+pub(crate) fn may_serve(_: bool, _: impl Fn() -> bool) -> bool {
     true
 }
 

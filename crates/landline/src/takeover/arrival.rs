@@ -30,7 +30,8 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The upgrade by which this program came; 0 if it came otherwise.
 static UPGRADE: AtomicU32 = AtomicU32::new(0);
 static FOUND: OnceLock<Option<Result<Memory, String>>> = OnceLock::new();
-static GATE: (Mutex<()>, Condvar) = (Mutex::new(()), Condvar::new());
+/// Whether this worker serves.
+static GATE: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
 /// Whether this program was started only to say whether it could take the place of one that runs:
 /// [`keep`](super::keep) says so and returns at once. What a program has to check before an upgrade, it
@@ -107,15 +108,20 @@ pub(super) fn commit(worker: Worker) {
             clone::leave(1);
         }
         decision.program.set(worker.kept.program.as_os_str().as_encoded_bytes());
-        let _open = GATE.0.lock().unwrap_or_else(PoisonError::into_inner);
-        GATE.1.notify_all();
     }
 }
 
-/// Waits on a thread that has all it needs to serve until it may; false if it is not wanted any more.
-pub(crate) fn may_serve(is_wanted: impl Fn() -> bool) -> bool {
+/// Lets all threads serve.
+pub(super) fn open() {
+    *GATE.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+    GATE.1.notify_all();
+}
+
+/// Waits on a thread that has all it needs to serve until it may; false if it is not wanted any more. Those
+/// of the server that is kept wait for [`open`]; `is_beside` is another.
+pub(crate) fn may_serve(is_beside: bool, is_wanted: impl Fn() -> bool) -> bool {
     let mut gate = GATE.0.lock().unwrap_or_else(PoisonError::into_inner);
-    while must_commit() {
+    while if is_beside { must_commit() } else { !*gate } {
         if !is_wanted() {
             return false;
         }

@@ -196,7 +196,7 @@ impl Candidate {
 }
 
 /// The children of this process, which has one thread.
-fn children() -> io::Result<BTreeSet<i32>> {
+pub(super) fn children() -> io::Result<BTreeSet<i32>> {
     let children = fs::read_to_string("/proc/thread-self/children")?;
     Ok(children.split_whitespace().filter_map(|id| id.parse().ok()).collect())
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, test_kill_process, waitpid};
+use rustix::process::{Signal, WaitOptions, kill_process, test_kill_process, waitpid};
 
 use super::kept::Kept;
 use super::memory::Memory;
@@ -28,6 +28,8 @@ pub(crate) struct Draining {
     process: AtomicI32,
     /// How many connections it still has.
     open: AtomicU32,
+    /// 1 once another serves, so that it will never be more than what it is.
+    is_replaced: AtomicU32,
 }
 
 /// A process that another has replaced and that drains what nobody else can go on with.
@@ -45,16 +47,30 @@ pub struct DrainingProcess {
 pub(crate) struct Place(Option<&'static Draining>);
 
 impl Place {
+    /// For a worker that has nothing to tell.
+    pub(super) fn none() -> Self {
+        Self(None)
+    }
+
     pub(super) fn take(memory: &'static Memory) -> Self {
-        let is_free = |place: &&Draining| match place.process.load(Acquire) {
-            0 => place.process.compare_exchange(0, own_id(), AcqRel, Acquire).is_ok(),
-            // Whoever had it was killed.
-            id if !is_alive(&place.process) => {
-                place.process.compare_exchange(id, own_id(), AcqRel, Acquire).is_ok()
-            }
-            _ => false,
+        let take = |place: &&Draining| {
+            let id = place.process.load(Acquire);
+            // Whoever had it may have been killed.
+            let is_free = id == 0 || !is_alive(&place.process);
+            is_free && place.process.compare_exchange(id, own_id(), AcqRel, Acquire).is_ok()
         };
-        Self(memory.draining().iter().find(is_free))
+        let place = memory.draining().iter().find(take);
+        if let Some(place) = place {
+            place.is_replaced.store(0, Release);
+        }
+        Self(place)
+    }
+
+    /// Says that another serves.
+    pub(super) fn leave(&self) {
+        if let Some(place) = self.0 {
+            place.is_replaced.store(1, Release);
+        }
     }
 
     /// Says how many connections are left.
@@ -68,6 +84,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(place) = self.0 {
+            place.is_replaced.store(0, Release);
             place.process.store(0, Release);
         }
     }
@@ -87,18 +104,13 @@ pub(super) fn all(memory: &Memory) -> Vec<DrainingProcess> {
     about.collect()
 }
 
-/// Lets the kernel forget those of them that have ended and are children of this process.
-pub(super) fn reap(memory: &Memory) {
-    for child in children(memory) {
-        // That one is no child of this process is no error, and nothing to be done about.
-        let _ = waitpid(Some(child), WaitOptions::NOHANG);
-    }
-}
-
 /// Waits for the end of those that are children of this process. Another signal that would end the server
 /// ends them now.
 pub(super) fn wait_for_all(kept: &Kept, signals: Set) {
-    for child in children(kept.memory) {
+    let places = kept.memory.draining().iter();
+    for child in
+        places.filter_map(|place| process(&place.process)).filter(|id| id.as_raw_nonzero().get() != own_id())
+    {
         while let Ok(None) = waitpid(Some(child), WaitOptions::NOHANG) {
             if let Some(libc::SIGINT | libc::SIGTERM) = stub::next_signal(kept, signals, Some(LOOK)) {
                 let _ = kill_process(child, Signal::KILL);
@@ -107,12 +119,10 @@ pub(super) fn wait_for_all(kept: &Kept, signals: Set) {
     }
 }
 
-fn children(memory: &Memory) -> impl Iterator<Item = Pid> {
-    memory
-        .draining()
-        .iter()
-        .filter_map(|place| process(&place.process))
-        .filter(|id| id.as_raw_nonzero().get() != own_id())
+/// Whether a process only drains.
+pub(super) fn is_one(memory: &Memory, id: i32) -> bool {
+    let is_it = |place: &Draining| place.process.load(Acquire) == id && place.is_replaced.load(Acquire) == 1;
+    memory.draining().iter().any(is_it)
 }
 
 #[cfg(test)]
@@ -132,8 +142,12 @@ mod tests {
         for id in [i32::MAX, -1, 1] {
             memory.draining()[0].process.store(id, Relaxed);
             assert_eq!(all(memory), []);
-            drop(Place::take(memory));
-            assert_eq!(memory.draining()[0].process.load(Relaxed), 0, "its place is free");
+            memory.draining()[0].is_replaced.store(1, Relaxed);
+            let place = Place::take(memory);
+            assert_eq!(memory.draining()[0].process.load(Relaxed), own_id(), "its place was free");
+            assert!(!is_one(memory, own_id()), "it may have to be more yet");
+            place.leave();
+            assert!(is_one(memory, own_id()));
         }
     }
 }

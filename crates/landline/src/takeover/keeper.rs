@@ -118,6 +118,8 @@ struct Keeper {
     upgrading: Upgrading,
     /// The program that is to take over.
     next: Option<Request>,
+    /// Workers that have made way, and may not have ended.
+    replaced: Vec<Pid>,
 }
 
 impl Keeper {
@@ -129,7 +131,7 @@ impl Keeper {
         signals.block();
         let upgrading = Upgrading::new(kept);
         let control = kept.memory.control();
-        Self { kept, control, signals, keeping, in_vain: 0, upgrading, next: None }
+        Self { kept, control, signals, keeping, in_vain: 0, upgrading, next: None, replaced: Vec::new() }
     }
 
     /// Passes signals on to a worker until it has ended.
@@ -140,7 +142,7 @@ impl Keeper {
             let pause =
                 watchdog.as_ref().map(Watchdog::pause).into_iter().chain(self.upgrading.patience()).min();
             let signal = stub::next_signal(self.kept, self.signals, pause);
-            draining::reap(self.kept.memory);
+            self.replaced.retain(|worker| matches!(waitpid(Some(*worker), WaitOptions::NOHANG), Ok(None)));
             // Also after another signal: it may have hidden the one that says so.
             if let Some(death) = reap(worker) {
                 self.upgrading.give_up();
@@ -156,6 +158,7 @@ impl Keeper {
                     parting::replace(self.kept, self.signals, (worker, number), &|signal| {
                         self.give(Some(signal));
                     });
+                    self.replaced.push(worker);
                     return Death::Replaced;
                 }
                 if watchdog.as_mut().is_some_and(|watchdog| watchdog.barks(self.threads())) {

@@ -1,17 +1,18 @@
 //! What a keeper and its workers have: made at the start, or taken over from a program before.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 use std::sync::OnceLock;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::process::{Pid, getpid, getppid};
 
-use super::memory::Memory;
+use super::memory::{HEIR, Memory};
 use super::upgrade::own_id;
-use super::{arrival, origin, sweep};
+use super::{arrival, candidate, origin, sweep};
 use crate::server::TABLE_MAX;
 use crate::sys::descriptors::{self, Identity};
 use crate::sys::{clone, limits};
@@ -31,6 +32,8 @@ pub(super) struct Kept {
     pub(super) from_the_start: FromTheStart,
     /// All descriptors have numbers below this.
     pub(super) numbers: RawFd,
+    /// Children that the program had: nothing of the server.
+    pub(super) children: BTreeSet<i32>,
 }
 
 type FromTheStart = Vec<(RawFd, Identity)>;
@@ -72,7 +75,9 @@ impl Kept {
         // The kernel makes the table larger step by step, and whoever accepts waits for it. If it can't now,
         // it may then.
         drop(rustix::io::fcntl_dupfd_cloexec(&bell, numbers - 1));
-        let kept = Self { memory, bell, keeper: getpid(), parent, program, from_the_start, numbers };
+        let children = candidate::children()?;
+        let keeper = getpid();
+        let kept = Self { memory, bell, keeper, parent, program, from_the_start, numbers, children };
         let mut kept = Some(kept);
         let here = KEPT.get_or_init(|| kept.take().expect("it was made just now"));
         if kept.is_some() { Err(io::Error::other("it keeps one already")) } else { Ok(here) }
@@ -100,6 +105,9 @@ impl Kept {
         let decision = memory.decision();
         if !arrival::is_by_upgrade() {
             decision.succeed();
+            // It is decided who is keeper: whoever becomes its worker may serve.
+            let control = memory.control();
+            let _ = control.served.compare_exchange(HEIR, control.worker.load(Relaxed), AcqRel, Relaxed);
             // The first program is gone, and no other watches.
             if parent != Some(decision.main.load(Relaxed)) {
                 decision.main.store(own_id(), Relaxed);

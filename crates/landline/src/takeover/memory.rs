@@ -266,7 +266,7 @@ pub(crate) struct Control {
     pub(crate) worker: AtomicU32,
     /// Which worker last looked for orders: before it does, a signal has to be obeyed by the keeper.
     pub(crate) obeys: AtomicU32,
-    /// Which worker last served: that is progress.
+    /// Which worker last served: that is progress. [`HEIR`] once one that has made way is to be keeper.
     pub(crate) served: AtomicU32,
     /// 1 once a worker has begun to end the server.
     pub(crate) ending: AtomicU32,
@@ -278,9 +278,8 @@ pub(crate) struct Control {
     pub(crate) hang_up: Order,
     /// Which worker is to make way for another program.
     pub(crate) make_way: AtomicU32,
-    /// Which worker serves nobody any more with whom another can go on, and how many others it has.
+    /// Which worker serves nobody any more with whom another can go on.
     pub(crate) makes_way: AtomicU32,
-    pub(crate) stay: AtomicU32,
     /// Which worker has its descriptors to itself, and which has its connections so.
     pub(crate) may_part: AtomicU32,
     pub(crate) has_parted: AtomicU32,
@@ -304,9 +303,13 @@ impl Control {
     }
 }
 
+/// In the place of the worker that last served: nobody else may, because one that has made way becomes
+/// keeper.
+pub(super) const HEIR: u32 = u32::MAX;
+
 /// The number of the worker after this one. 0 is none and 1 the first of all, so neither ever comes again.
 pub(super) fn worker_after(number: u32) -> u32 {
-    number.checked_add(1).unwrap_or(2)
+    number.checked_add(1).filter(|number| *number != HEIR).unwrap_or(2)
 }
 
 /// An order as two counts, so that none is lost with the worker that was to obey it.
@@ -470,8 +473,8 @@ mod tests {
         let memory = Memory::new().unwrap();
         let control = memory.control();
         assert_eq!([(); 2].map(|()| control.begin_worker()), [1, 2]);
-        control.worker.store(u32::MAX - 1, Relaxed);
-        assert_eq!([(); 3].map(|()| control.begin_worker()), [u32::MAX, 2, 3]);
+        control.worker.store(HEIR - 2, Relaxed);
+        assert_eq!([(); 3].map(|()| control.begin_worker()), [HEIR - 1, 2, 3]);
     }
 
     #[test]

@@ -48,9 +48,11 @@
 //! **Another program** takes over upon [`upgrade`] or SIGUSR2: it is started from its `main`, and by `keep`
 //! it finds everything, through `LANDLINE_TAKEOVER` in its environment, and goes on with it. Before
 //! that it is started once with `LANDLINE_TAKEOVER_CHECK`, only so that its `keep` says whether it could;
-//! what a program checks before it calls `keep` is thereby checked before anything stops. The first process
-//! stays: in it `keep` returns when the last program has ended, with all descriptors closed but the standard
-//! streams. In those in between it does not return.
+//! what a program checks before it calls `keep` is thereby checked before anything stops. Connections with
+//! which it can't go on stay with the worker before: its `run` drains them as at an end, and says in its
+//! [report](crate::DrainReport::replaced) that another process serves; without any, it does not return. The
+//! first process stays: in it `keep` returns when the last program has ended, with all descriptors closed but
+//! the standard streams. In those in between it does not return.
 
 mod arrival;
 pub(crate) mod blame;
@@ -85,7 +87,7 @@ pub use keeper::Ended;
 pub use keeping::{Keeping, keep};
 pub(crate) use listeners::{OnRecord, on_record, publish};
 pub use memory::REMEMBERED_MAX;
-pub(crate) use parting::{is_replaced, leave, makes_way, may_part, part, parted};
+pub(crate) use parting::{inherit, is_replaced, leave, makes_way, may_part, part, parted};
 pub(crate) use pulse::{Beating, Pulse, pulse};
 pub use upgrade::{UPGRADE_PATIENCE, UpgradeState, upgrade, upgrade_state, upgrades};
 #[cfg(feature = "metrics")]

@@ -1,17 +1,17 @@
 //! A worker makes way for another program, and keeps what nobody else can go on with.
 //!
-//! If all of its connections can be carried on, it is killed: that is what it is made for. If not, keeper and
-//! worker part. The worker first stops serving the others; the keeper then stops having its descriptors in
-//! common with it, so that each closes its own; and the worker makes its connections' memory its own, so that
-//! nobody else finds in it what stays, or changes what it needs. Up to there the worker can be killed like
-//! any other. It keeps what it has handed on, without touching it, until another serves: if the keeper is
-//! killed before that, it is still there to be the heir.
+//! First it stops serving those with whom another can go on. Then its keeper has descriptors of its own, so
+//! that each of the two closes what it has without the other's losing it; and if there are connections that
+//! stay, the worker makes the memory of connections its own, so that nobody else finds in it what stays, or
+//! changes what that needs. Up to there it can be killed like any other. What it has handed on it keeps open,
+//! untouched, until another worker serves: if the keeper is killed before that, it is still there to be the
+//! heir.
 
 use std::io;
 use std::sync::OnceLock;
 use std::sync::atomic::{
     AtomicU32,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Release},
 };
 use std::time::{Duration, Instant};
 
@@ -65,25 +65,21 @@ pub(super) fn replace(kept: &Kept, signals: Set, (worker, number): (Pid, u32), g
     let mut asked = Asked { kept, signals, worker, give, is_dead: false };
     control.make_way.store(number, Release);
     kept.ring();
-    let stays = asked.has_done(&control.makes_way, number)
-        && control.stay.load(Relaxed) > 0
-        && clone::stop_sharing_descriptors().is_ok();
-    if stays {
+    let makes_way = asked.has_done(&control.makes_way, number) && clone::stop_sharing_descriptors().is_ok();
+    if makes_way {
         control.may_part.store(number, Release);
     }
-    let has_parted = stays && asked.has_done(&control.has_parted, number);
+    let has_parted = makes_way && asked.has_done(&control.has_parted, number);
     if !has_parted && !asked.is_dead {
         let _ = kill_process(worker, Signal::KILL);
         let _ = waitpid(Some(worker), WaitOptions::empty());
     }
 }
 
-/// Says that this worker serves nobody whom another could serve, and how many it keeps.
-pub(crate) fn makes_way(stay: usize) {
+/// Says that this worker serves nobody whom another could serve.
+pub(crate) fn makes_way() {
     if let Some(worker) = Worker::this() {
-        let control = worker.kept.memory.control();
-        control.stay.store(u32::try_from(stay).unwrap_or(u32::MAX), Relaxed);
-        control.makes_way.store(worker.number, Release);
+        worker.kept.memory.control().makes_way.store(worker.number, Release);
     }
 }
 
@@ -103,21 +99,23 @@ pub(crate) async fn may_part() {
 pub(crate) fn part(stay: &[usize], arena: &Arena) -> io::Result<Place> {
     let worker = Worker::this().ok_or(io::ErrorKind::Unsupported)?;
     let memory = worker.kept.memory;
-    let in_common = memory.mapped_again()?;
-    memory.make_own(|| arena.in_hands())?;
-    parted().cancel();
-    for number in stay {
-        in_common.table(number + 1).1[*number].clear();
+    if !stay.is_empty() {
+        let in_common = memory.mapped_again()?;
+        memory.make_own(|| arena.in_hands())?;
+        for number in stay {
+            in_common.table(number + 1).1[*number].clear();
+        }
     }
-    let place = Place::take(memory);
+    parted().cancel();
+    let place = if stay.is_empty() { Place::none() } else { Place::take(memory) };
     place.say(stay.len());
     memory.control().has_parted.store(worker.number, Release);
     Ok(place)
 }
 
-/// Waits until another worker serves. If the keeper is gone before, this one becomes the heir of all but
-/// what stays: then it does not return, or with false if it can't. Cancel-safe.
-pub(crate) async fn is_replaced(stay: &[usize], keeper_is_gone: impl Future<Output = ()>) -> bool {
+/// Waits until another worker serves. If the keeper is gone before, this one may be its heir: then it is
+/// false. Not cancel-safe.
+pub(crate) async fn is_replaced(keeper_is_gone: impl Future<Output = ()>) -> bool {
     let Some(worker) = Worker::this() else { return true };
     let control = worker.kept.memory.control();
     let another_serves = async || {
@@ -129,22 +127,33 @@ pub(crate) async fn is_replaced(stay: &[usize], keeper_is_gone: impl Future<Outp
         () = another_serves() => return true,
         () = keeper_is_gone => {}
     }
-    // The keeper of a program that has taken over ends when that has committed, just before it serves.
-    if worker.kept.memory.decision().has_committed()
-        && tokio::time::timeout(PATIENCE, another_serves()).await.is_ok()
-    {
+    // Either another serves, or will at once because it has committed and its keeper before has ended then,
+    // or it can't any more.
+    if !(worker.kept.memory.decision().fail() && worker.claim_to_be_heir()) {
+        another_serves().await;
         return true;
     }
-    for number in stay {
-        worker.kept.memory.table(number + 1).1[*number].keep_to_oneself();
-    }
-    heir::become_keeper();
     false
 }
 
-/// This process is no worker any more: nothing that is on record is its own.
-pub(crate) fn leave() {
+/// Becomes keeper, and has another worker go on with all but what stays; it returns if that can't be.
+pub(crate) fn inherit(stay: &[usize]) {
+    if let Some(worker) = Worker::this() {
+        for number in stay {
+            worker.kept.memory.table(number + 1).1[*number].keep_to_oneself();
+        }
+    }
+    heir::become_keeper();
+}
+
+/// This process is no worker any more: nothing that is on record is its own. It does not return if there is
+/// nobody left to serve.
+pub(crate) fn leave(place: &Place, stay: usize) {
     worker::resign();
+    place.leave();
+    if stay == 0 {
+        clone::leave(0);
+    }
 }
 
 /// Told when this process keeps only what nobody else can go on with.

@@ -12,8 +12,8 @@ use rustix::process::{
 use super::keeper::Ended;
 use super::kept::Kept;
 use super::memory::Control;
-use super::upgrade::{Decision, own_id, process};
-use super::{draining, sweep};
+use super::upgrade::{Decision, own_id};
+use super::{candidate, draining, sweep};
 use crate::sys::clone;
 use crate::sys::signals::{Set, Told, pass_on};
 
@@ -21,7 +21,7 @@ use crate::sys::signals::{Set, Told, pass_on};
 /// only stands in for it, or ends if another does.
 pub(super) fn retire(kept: &'static Kept, signals: Set, heard: Option<i32>) -> Ended {
     let decision = kept.memory.decision();
-    let mut stub = Stub { decision, control: kept.memory.control(), orphan: None };
+    let stub = Stub { kept, decision, control: kept.memory.control() };
     stub.pass_on(heard);
     if decision.main.load(Relaxed) != own_id() {
         // Who has sent one did not know yet.
@@ -34,47 +34,43 @@ pub(super) fn retire(kept: &'static Kept, signals: Set, heard: Option<i32>) -> E
     // Where there is none, the next keeper is nobody's child, and its end is not seen.
     let _ = set_child_subreaper(Some(getpid()));
     loop {
-        let signal = signals.wait(None);
+        // Before the first signal, too: whoever has ended by now may have been told of.
         while let Ok(Some((child, status))) = wait(WaitOptions::NOHANG) {
             if stub.is_over(child, status) {
                 draining::wait_for_all(kept, signals);
                 return ended(status);
             }
         }
-        stub.pass_on(signal);
+        stub.pass_on(signals.wait(None));
     }
 }
 
 struct Stub {
+    kept: &'static Kept,
     decision: &'static Decision,
     control: &'static Control,
-    /// A process that goes on without its keeper, which was killed; and that.
-    orphan: Option<(Pid, Pid)>,
 }
 
 impl Stub {
-    /// The worker that has no keeper, if there is one still.
-    fn orphan(&self) -> Option<Pid> {
-        let (worker, keeper) = self.orphan?;
-        (self.decision.keeper() == Some(keeper)).then_some(worker)
+    /// The keeper, while there is one.
+    fn keeper(&self) -> Option<Pid> {
+        self.decision.keeper().filter(|keeper| test_kill_process(*keeper).is_ok())
     }
 
-    /// Whether a process was the last that served, or would have started another.
-    fn is_over(&mut self, child: Pid, status: WaitStatus) -> bool {
-        if let Some(worker) = self.orphan() {
-            return worker == child;
+    /// Whether all is over, now that a process has ended: it was the keeper, and ended in order, or nobody is
+    /// left who could make himself keeper. A worker whose keeper was killed does, and a program that was
+    /// to take over.
+    fn is_over(&self, child: Pid, status: WaitStatus) -> bool {
+        let is_keeper = self.decision.keeper() == Some(child);
+        if is_keeper && status.terminating_signal().is_none() {
+            return true;
         }
-        if self.decision.keeper() != Some(child) {
-            return false;
-        }
-        // A worker whose keeper was killed makes itself keeper, and a program that was to take over does.
-        let worker = process(&self.decision.worker);
-        let heirs = [self.decision.candidate(), worker].into_iter().flatten();
-        let mut heirs = heirs.filter(|heir| *heir != child && test_kill_process(*heir).is_ok());
-        let heir = heirs.next().filter(|_| status.terminating_signal().is_some());
-        self.orphan = heir.map(|heir| (heir, child));
-        // It may have taken over by now.
-        heir.is_none() && self.decision.keeper() == Some(child)
+        self.keeper().is_none() && !self.is_anybody_left()
+    }
+
+    fn is_anybody_left(&self) -> bool {
+        let mut others = candidate::children().unwrap_or_default().into_iter();
+        others.any(|id| !draining::is_one(self.kept.memory, id) && !self.kept.children.contains(&id))
     }
 
     fn pass_on(&self, signal: Option<i32>) {
@@ -88,9 +84,9 @@ impl Stub {
             }
             _ => return,
         };
-        match (self.orphan(), self.decision.keeper(), signal) {
-            (None, Some(keeper), Some(signal)) => pass_on(keeper, signal),
-            // Whoever it makes its worker looks for it.
+        match (self.keeper(), signal) {
+            (Some(keeper), Some(signal)) => pass_on(keeper, signal),
+            // Whoever makes himself keeper has a worker that looks for it.
             _ => order.give(),
         }
     }

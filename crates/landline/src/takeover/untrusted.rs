@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use proptest::prelude::*;
 
 use super::memory::Memory;
-use super::{blame, listeners};
+use super::{blame, draining, listeners};
 use crate::sys::arena::Arena;
 
 /// How many connections are written over.
@@ -30,7 +30,7 @@ fn fill(memory: &Memory, words: &[u32], used: u16) {
 fn read_all(memory: &'static Memory) {
     let _ = (memory.header().check(), memory.header().bell(), memory.recall());
     let decision = memory.decision();
-    let _ = (decision.keeper(), decision.candidate(), decision.is_asked(), decision.cause());
+    let _ = (decision.keeper(), decision.is_asked(), decision.cause());
     for number in [0, 1, u32::MAX] {
         let _ = (decision.state(number), decision.is_done(number), decision.abort(number, ""));
     }
@@ -42,7 +42,7 @@ fn read_all(memory: &'static Memory) {
     listeners::clear_half_written(memory);
     blame::blame(memory, memory.control().begin_worker(), 0..memory.threads().len());
     let _ = blame::ids(memory, |_| true);
-    let _ = memory.live_connections().count();
+    let _ = (memory.live_connections().count(), draining::all(memory), draining::is_one(memory, 2));
     let _ = Arena::over(memory.arena(), memory.blocks_in_use()).take(1);
 }
 

@@ -167,9 +167,10 @@ impl Decision {
         last > number || (last == number && step == DONE)
     }
 
-    /// Whether the last upgrade was committed.
-    pub(super) fn has_committed(&self) -> bool {
-        self.last().1 == DONE
+    /// Decides that an upgrade fails whose keeper was killed; false if the other program has committed.
+    pub(super) fn fail(&self) -> bool {
+        let (last, step) = self.last();
+        step != DONE && (self.abort(last, "its keeper was killed meanwhile") || self.last().1 != DONE)
     }
 
     /// The number of the upgrade in which a program is to take over now.
@@ -188,11 +189,6 @@ impl Decision {
         self.starting_now().is_some() && is_it()
     }
 
-    /// The process that is to take over in the upgrade that is under way.
-    pub(super) fn candidate(&self) -> Option<Pid> {
-        self.starting_now().and_then(|_| process(&self.candidate))
-    }
-
     /// The process that is the keeper now.
     pub(super) fn keeper(&self) -> Option<Pid> {
         loop {
@@ -203,6 +199,13 @@ impl Decision {
                 return id;
             }
         }
+    }
+
+    /// Whether the process with this id is the keeper, be it dead by now.
+    pub(super) fn is_keeper(&self, id: Pid) -> bool {
+        let (_, step) = self.last();
+        let keeper = if step == DONE { &self.candidate } else { &self.keeper };
+        keeper.load(Acquire) == id.as_raw_nonzero().get()
     }
 
     /// This process is the keeper, whoever was before; what that one had begun has failed.
@@ -258,7 +261,7 @@ pub(super) fn own_id() -> i32 {
 ///
 /// First the other program is started with `LANDLINE_TAKEOVER_CHECK` in its environment, by which
 /// [`keep`](super::keep) says whether it can take over and ends; what comes before `keep` is thereby tried
-/// out too. If it can, this process is stopped as by a crash, and the other program started. Each of the two
+/// out too. If it can, this process makes way, and the other program is started. Each of the two
 /// has `patience` (up to an hour; see [`UPGRADE_PATIENCE`]). If anything fails, the program before serves
 /// on. SIGUSR2 asks for the same, without a path.
 ///
@@ -349,7 +352,7 @@ mod tests {
             decision.candidate.store(id, Relaxed);
             for step in [CHECKING, STARTING, DONE, FAILED] {
                 decision.word.store(word(1, step), Relaxed);
-                assert_eq!((decision.keeper(), decision.candidate()), (None, None), "{id}");
+                assert_eq!(decision.keeper(), None, "{id}");
             }
         }
     }

@@ -13,7 +13,7 @@ use rustix::process::{PidfdFlags, getppid, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
 use super::kept::Kept;
-use super::memory::Control;
+use super::memory::{Control, HEIR};
 use super::upgrade::{Decision, own_id};
 use super::{arrival, listeners, sweep};
 #[cfg(feature = "metrics")]
@@ -23,6 +23,7 @@ use crate::server::Ask;
 use crate::server::table::{Lasting, Table};
 use crate::sys::arena::Arena;
 use crate::sys::clock::microseconds;
+use crate::sys::clone;
 use crate::sys::region::Region;
 use crate::sys::signals::Set;
 use crate::sys::socket;
@@ -62,6 +63,20 @@ impl Worker {
 
     pub(super) fn has_served(&self) -> bool {
         self.control().served.load(Acquire) == self.number
+    }
+
+    /// Says that it is this worker that serves; false if it may not, because its keeper was killed and
+    /// another worker has become keeper in its place.
+    fn claim(&self) -> bool {
+        let is_free = |served| (served != HEIR).then_some(self.number);
+        let decision = self.kept.memory.decision();
+        self.control().served.fetch_update(AcqRel, Acquire, is_free).is_ok()
+            && decision.is_keeper(self.kept.keeper)
+    }
+
+    /// Says that this worker, which served last, becomes keeper; false if another one serves.
+    pub(super) fn claim_to_be_heir(&self) -> bool {
+        self.control().served.compare_exchange(self.number, HEIR, AcqRel, Acquire).is_ok()
     }
 
     pub(super) fn is_ending(&self) -> bool {
@@ -187,8 +202,11 @@ pub(crate) fn table(capacity: usize) -> Option<Arc<Table>> {
 pub(crate) fn serving() {
     if let Some(worker) = Worker::this() {
         arrival::commit(worker);
+        if !worker.claim() {
+            clone::leave(1);
+        }
         listeners::close_unclaimed(worker);
-        worker.control().served.store(worker.number, Release);
+        arrival::open();
     }
 }
 

@@ -29,7 +29,7 @@ fn rows(table: &str) -> Vec<Vec<&str>> {
 }
 
 /// One event of each kind, as the docs show it.
-fn samples() -> [Event; 17] {
+fn samples() -> [Event; 18] {
     let address = ListenAddr::Ip("127.0.0.1:8081".parse().unwrap());
     let peer = PeerAddr::Ip("127.0.0.1:53122".parse().unwrap());
     [
@@ -47,6 +47,7 @@ fn samples() -> [Event; 17] {
         },
         Event::Upgraded { gap: Duration::from_micros(14_800), upgrades: 2 },
         Event::UpgradeFailed { cause: "/usr/bin/landline: it ended with code 1".into() },
+        Event::Parted { open: 2, timeout: Duration::from_secs(10) },
         Event::BacklogLowered { asked: 4096, allowed: 128 },
         Event::Resumed { resumed: 12, lost: 1 },
         Event::Connected { id: 1, peer, open: 1 },
