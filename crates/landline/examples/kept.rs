@@ -2,16 +2,13 @@
 //! messages: Linux only. Try `kill -9` on the child process between two lines, or within one.
 //!
 //! With a second address, code that owns whole connections echoes there what is said. No other process can go
-//! on with those: with `kill -USR2` on the first process another program takes over, and the one before it
-//! keeps them.
+//! on with those: upon `kill -USR2` another program takes over, and the one before it keeps them.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it says where it listens, or why not")]
 
 use std::io::Write;
 use std::process::ExitCode;
 
-use landline::{
-    Connection, Event, Framing, Outcome, Server, Service, Subscriber, framed, lasting_session, takeover,
-};
+use landline::{Connection, Event, Framing, Outcome, Server, Service, Subscriber, framed, takeover};
 
 fn main() -> Result<ExitCode, landline::Error> {
     // In each child process, with a copy of what this one has up to here.
@@ -32,22 +29,19 @@ fn serve() -> Outcome {
     if let Some(address) = addresses.next() {
         serving = serving.and(Server::bind(address)?.serve(async |conn: Connection| {
             let (mut from, mut to) = tokio::io::split(conn);
-            tokio::io::copy(&mut from, &mut to).await?;
-            Ok(())
+            Ok(tokio::io::copy(&mut from, &mut to).await.map(drop)?)
         }));
     }
-    let _ = serving.run()?;
-    Ok(())
+    Ok(serving.run().map(drop)?)
 }
 
 /// Answers each line with its number on this connection.
 fn counter() -> impl Service {
-    lasting_session(
+    landline::lasting_session(
         |_, _| Ok(0_u64),
         async |count, line, reply| {
             *count += 1;
-            write!(reply, "{count} {}", line.escape_ascii())?;
-            Ok(())
+            Ok(write!(reply, "{count} {}", line.escape_ascii())?)
         },
     )
 }
@@ -56,14 +50,7 @@ struct News;
 
 impl Subscriber for News {
     fn event(&self, event: &Event) {
-        if matches!(
-            event,
-            Event::Listening { .. }
-                | Event::WorkerRestarted { .. }
-                | Event::Upgraded { .. }
-                | Event::UpgradeFailed { .. }
-                | Event::Parted { .. }
-        ) {
+        if ["listening", "worker_restarted", "upgraded", "parted"].contains(&event.name()) {
             println!("{event}");
         }
     }
