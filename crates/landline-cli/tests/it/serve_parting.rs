@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Output, Stdio};
 
 use crate::serve_config::Config;
-use crate::serve_survival::worker_of;
+use crate::serve_survival::{is_gone, worker_of};
 use crate::serving::Serving;
 use crate::support::*;
 
@@ -109,5 +109,35 @@ fn an_upgrade_that_fails_and_one_after_it_leave_it_where_it_is() {
     at_rest.asks("hello\n", "HELLO\n");
     half.asks("f\n", "HALF\n");
     assert_eq!(half.0.read(&mut [0]).unwrap(), 0);
+    server.stop().in_order();
+}
+
+#[test]
+fn a_keeper_that_is_killed_while_nobody_serves_leaves_all_to_the_worker_that_made_way() {
+    let place = Place::new();
+    let mut server = place.serve();
+    let mut at_rest = place.call();
+    at_rest.asks("hello\n", "HELLO\n");
+    // From here on the keeper is not the first program, whose end would be the server's.
+    assert_eq!(code(&place.ctl(&["upgrade"])), 0);
+    server.says("upgrade 1");
+    let keeper = worker_of(server.id());
+    let (impostor, started) = (place.path("impostor"), place.path("started"));
+    let asked = "[ -n \"$LANDLINE_TAKEOVER_CHECK\" ] && exec";
+    let program = env!("CARGO_BIN_EXE_landline");
+    let hangs = format!("#!/bin/sh\n{asked} '{program}' \"$@\"\necho $$ >'{started}'\nexec sleep 1000\n");
+    write_program(&impostor, &hangs);
+    std::thread::scope(|scope| {
+        let upgrade = scope.spawn(|| place.ctl(&["upgrade", "--binary", &impostor]));
+        let is_started = || std::fs::read_to_string(&started).ok().and_then(|id| id.trim().parse().ok());
+        let candidate: u32 = std::iter::repeat_with(is_started).flatten().next().unwrap();
+        kill(keeper);
+        at_rest.asks("hello\n", "HELLO\n");
+        place.call().asks("hello\n", "HELLO\n");
+        let failed = upgrade.join().unwrap();
+        assert!(text(&failed.stderr).contains("its keeper was killed meanwhile"), "{failed:?}");
+        assert!(is_gone(candidate));
+    });
+    server.says("restarted after SIGKILL");
     server.stop().in_order();
 }

@@ -167,10 +167,17 @@ impl Decision {
         last > number || (last == number && step == DONE)
     }
 
-    /// Decides that an upgrade fails whose keeper was killed; false if the other program has committed.
+    /// Decides that an upgrade fails whose keeper was killed, and ends the other program, which that one would have
+    /// done; false if it has committed.
     pub(super) fn fail(&self) -> bool {
         let (last, step) = self.last();
-        step != DONE && (self.abort(last, "its keeper was killed meanwhile") || self.last().1 != DONE)
+        if step == DONE || !(self.abort(last, "its keeper was killed meanwhile") || self.last().1 != DONE) {
+            return false;
+        }
+        if let Some(candidate) = process(&self.candidate).filter(|_| step == STARTING) {
+            let _ = kill_process(candidate, Signal::KILL);
+        }
+        true
     }
 
     /// The number of the upgrade in which a program is to take over now.
