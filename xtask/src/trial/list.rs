@@ -1,12 +1,10 @@
 //! What looking at 10,000 connections takes, and what it costs a caller meanwhile.
 
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::control::Control;
 use super::figures::{median, number, percentile};
 use super::program::{Caller, Served, pause};
 use super::report::Report;
@@ -22,10 +20,16 @@ const BOUND_MS: f64 = 100.0;
 const RATIO: f64 = 1.5;
 
 pub(super) fn run(report: &mut Report) -> Outcome {
-    let socket = Socket::new();
-    let path = socket.0.display().to_string();
-    let served =
-        Served::start(&["--quiet", "--framing", "line", "--max-connections", "11k", "--control", &path])?;
+    let control = Control::new();
+    let served = Served::start(&[
+        "--quiet",
+        "--framing",
+        "line",
+        "--max-connections",
+        "11k",
+        "--control",
+        &control.words(),
+    ])?;
     let mut idle = Vec::with_capacity(CONNECTIONS);
     while idle.len() < CONNECTIONS {
         let mut caller: Caller = served.call()?;
@@ -40,7 +44,7 @@ pub(super) fn run(report: &mut Report) -> Outcome {
     for is_looked_at in [false, true, true, false] {
         let stop = AtomicBool::new(false);
         let (times, took) = thread::scope(|scope| {
-            let looking = scope.spawn(|| if is_looked_at { look(&socket.0, &stop) } else { Ok(Vec::new()) });
+            let looking = scope.spawn(|| if is_looked_at { look(&control, &stop) } else { Ok(Vec::new()) });
             let begun = Instant::now();
             let times = ask_until(&served, || Ok(begun.elapsed() >= PERIOD));
             stop.store(true, Relaxed);
@@ -61,11 +65,11 @@ pub(super) fn run(report: &mut Report) -> Outcome {
 }
 
 /// Lists until told to stop; how long each list took to its last byte, in milliseconds.
-fn look(socket: &Path, stop: &AtomicBool) -> Outcome<Vec<f64>> {
+fn look(control: &Control, stop: &AtomicBool) -> Outcome<Vec<f64>> {
     let mut took = Vec::new();
     while !stop.load(Relaxed) {
         let begun = Instant::now();
-        let list = list(socket).map_err(|error| format!("cannot list: {error}"))?;
+        let list = control.get("/connections").map_err(|error| format!("cannot list: {error}"))?;
         took.push(begun.elapsed().as_secs_f64() * 1e3);
         let seen = list.matches("\"id\":").count();
         if seen < CONNECTIONS {
@@ -74,28 +78,4 @@ fn look(socket: &Path, stop: &AtomicBool) -> Outcome<Vec<f64>> {
         pause(LOOK_EVERY);
     }
     Ok(took)
-}
-
-fn list(socket: &Path) -> std::io::Result<String> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.write_all(b"GET /connections HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut list = String::new();
-    stream.read_to_string(&mut list)?;
-    Ok(list)
-}
-
-/// A place for a control socket.
-struct Socket(PathBuf);
-
-impl Socket {
-    fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("landline-trial-{}.sock", std::process::id())))
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        // The server takes it away when it stops in order.
-        let _ = std::fs::remove_file(&self.0);
-    }
 }

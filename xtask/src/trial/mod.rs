@@ -4,6 +4,7 @@
 //! builds the release program, runs it as `landline serve 0 --print-port`, says what it measured and what the
 //! bound is, and fails when a bound is missed.
 
+mod control;
 mod cpu;
 pub(crate) mod duel;
 mod evenness;
@@ -81,6 +82,16 @@ const TRIALS: &[Trial] = &[
     },
     Trial { name: "takeover", about: "what callers notice when its process is killed", run: takeover::run },
     Trial { name: "takeover-long", about: "the same for a minute a row", run: takeover::run_long },
+    Trial {
+        name: "takeover-steps",
+        about: "the same when it dies at each step of what a connection does",
+        run: takeover::steps::run,
+    },
+    Trial {
+        name: "takeover-causes",
+        about: "the same when memory runs out, it stands still, or dies a thousand times",
+        run: takeover::causes::run,
+    },
     Trial { name: "wrk", about: "CPU time of the load generator for a request, next to wrk", run: wrk::run },
 ];
 
@@ -89,7 +100,7 @@ const TRIALS: &[Trial] = &[
 pub(crate) fn list() -> Outcome {
     println!("usage: cargo xtask trial NAME\n");
     for trial in TRIALS {
-        println!("  {:<13} {}", trial.name, trial.about);
+        println!("  {:<15} {}", trial.name, trial.about);
     }
     Ok(())
 }

@@ -45,6 +45,8 @@ const CHURN: &str = "3";
 const WARM_UP: Duration = Duration::from_secs(1);
 const WARM_UP_EACH: Duration = Duration::from_micros(200);
 
+/// What has not come so long after it was asked for will not come. It is longer than the watchdog waits.
+const TIMEOUT: &str = "20s";
 /// A complaint comes sooner than that.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
@@ -86,7 +88,7 @@ impl Callers {
         } else {
             let mut command = bench(port, &["--connections", &connections, "--expect", "upper"]);
             command.args(["--framing", self.framing, "--size", self.size, "--pipeline", self.depth]);
-            command.args(["--duration", &format!("{length_ms}ms")]);
+            command.args(["--duration", &format!("{length_ms}ms"), "--timeout", TIMEOUT]);
             if !warm_up.is_zero() {
                 command.args(["--warmup", &format!("{warm_up_ms}ms")]);
             }

@@ -19,6 +19,8 @@ pub(super) const KILL: Fault = Fault::Signal(Signal::KILL);
 pub(super) const SEGV: Fault = Fault::Signal(Signal::SEGV);
 pub(super) const ABORT: Fault = Fault::Signal(Signal::ABORT);
 pub(super) const BUS: Fault = Fault::Signal(Signal::BUS);
+/// It stands still, and its keeper has to notice.
+pub(super) const STOP: Fault = Fault::Signal(Signal::STOP);
 
 /// How often somebody looks whether another process has taken its place.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
@@ -33,6 +35,7 @@ impl Fault {
             Self::Signal(Signal::SEGV) => "SIGSEGV",
             Self::Signal(Signal::ABORT) => "SIGABRT",
             Self::Signal(Signal::BUS) => "SIGBUS",
+            Self::Signal(Signal::STOP) => "SIGSTOP",
             Self::Signal(_) => "a signal",
         }
     }
@@ -55,6 +58,25 @@ impl Fault {
         }
         Err(format!("{} was sent, and no other process took over", self.name()))
     }
+}
+
+/// Waits until another process is in the place of the one that serves, after this is done to it.
+pub(super) fn wait_for_another(keeper: Pid, strike: impl FnOnce() -> Outcome) -> Outcome {
+    let (before, begun) = (worker(keeper)?, Instant::now());
+    strike()?;
+    while begun.elapsed() < PATIENCE {
+        let now = worker(keeper)?;
+        if now.is_some() && now != before {
+            return Ok(());
+        }
+        pause(LOOK_EVERY);
+    }
+    Err("no other process took over".to_owned())
+}
+
+/// Kills the process that serves, or is about to; whether there was one.
+pub(super) fn kill(keeper: Pid) -> Outcome<bool> {
+    Ok(worker(keeper)?.is_some_and(|worker| kill_process(worker, Signal::KILL).is_ok()))
 }
 
 fn worker_in_place_of(old: Pid, keeper: Pid) -> Outcome<bool> {

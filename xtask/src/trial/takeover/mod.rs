@@ -6,6 +6,8 @@
 //! purpose.
 
 mod callers;
+pub(super) mod causes;
+mod cgroup;
 mod dice;
 mod fault;
 mod held;
@@ -13,6 +15,8 @@ mod meddler;
 pub(super) mod parting;
 mod rows;
 mod speech;
+pub(super) mod steps;
+mod subject;
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
