@@ -122,6 +122,7 @@ impl Deadly {
                 break;
             }
             kills += self.round(&subject, callers, findings)?;
+            // Only one at rest says how often it has died.
             subject.held()?;
         }
         let deaths = subject.restarts().saturating_sub(kills);
