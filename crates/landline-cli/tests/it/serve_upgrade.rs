@@ -298,7 +298,7 @@ fn after_an_upgrade_signals_kills_and_exit_codes_are_what_they_were() {
     server.says("restarted after SIGKILL");
     asks(&mut caller);
     caller.says("half");
-    asks(&mut server.call());
+    while !text(&place.ctl(&["list"]).stdout).contains("receiving") {}
     // As Ctrl-C does, to every process of the group: it is decided once.
     for process in [server.id(), keeper, worker_of(keeper)] {
         kill_process(pid(process), Signal::INT).unwrap();
