@@ -20,15 +20,14 @@ use crate::terminal::Terminal;
 const ON: [&str; 2] = ["--crash-survival", "on"];
 const OFF: [&str; 2] = ["--crash-survival", "off"];
 
-/// The process that serves, which the keeper started: its only child, once one that has made way has ended.
+/// The process that serves, which the keeper started: its newest child. One that has ended, or made way, may
+/// still be on the list.
 pub(crate) fn worker_of(keeper: u32) -> u32 {
-    let children = move || {
-        let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
-        let of = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).unwrap();
-        threads.map(|thread| of(thread.unwrap())).collect::<String>()
-    };
-    let only = move || std::iter::repeat_with(children).find_map(|children| children.trim().parse().ok());
-    in_time(only).flatten().expect("it has one child")
+    let threads = fs::read_dir(format!("/proc/{keeper}/task")).unwrap();
+    let children = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("children")).unwrap());
+    let children: String = children.collect();
+    let newest = children.split_whitespace().last().and_then(|id| id.parse().ok());
+    newest.unwrap_or_else(|| panic!("a child: {children:?}"))
 }
 
 /// A server that goes on when it is killed, once it has said so: the log of a process that is killed is lost.
@@ -148,6 +147,38 @@ fn callers_between_two_messages_notice_nothing() {
     }
     server.call().hears_out("busy\n");
     drop((callers, more));
+    server.signal(Signal::TERM);
+    assert_eq!(server.end().code, 0);
+}
+
+#[test]
+fn many_callers_notice_nothing_and_a_process_that_was_killed_is_forgotten() {
+    const MANY: usize = 600;
+    let mut server = survivor(&["--framing", "line"]);
+    let mut callers: Vec<Caller> = (0..MANY).map(|_| server.call()).collect();
+    for (number, caller) in callers.iter_mut().enumerate() {
+        caller.asks("hello\n");
+        caller.says(if number % 3 == 0 { "" } else { "hal" });
+    }
+    for _ in 0..3 {
+        let killed = worker_of(server.id());
+        kill(killed);
+        server.says("took over 600 connections");
+        server.says("restarted after SIGKILL");
+        for (number, caller) in callers.iter_mut().enumerate() {
+            caller.says(if number % 3 == 0 { "half\nhal" } else { "f\nhal" });
+            caller.hears("HALF\n");
+        }
+        callers.iter_mut().step_by(3).for_each(|caller| {
+            caller.says("f\n");
+            caller.hears("HALF\n");
+        });
+        // The keeper takes its time for that.
+        while fs::exists(format!("/proc/{killed}")).unwrap() {
+            thread::yield_now();
+        }
+    }
+    drop(callers);
     server.signal(Signal::TERM);
     assert_eq!(server.end().code, 0);
 }

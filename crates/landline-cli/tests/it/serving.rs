@@ -118,7 +118,8 @@ impl Serving {
     /// The process that serves: what was started keeps it, unless it was told to serve itself.
     pub(crate) fn serving_id(&self) -> u32 {
         let started = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.id())).unwrap();
-        started.split_whitespace().next().map_or(self.id(), |child| child.parse().unwrap())
+        // One that has ended may still be on the list, and it is the older.
+        started.split_whitespace().last().map_or(self.id(), |child| child.parse().unwrap())
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_process, waitid, waitpid};
 
 use super::blame;
 use super::candidate::{self, Outcome, Upgrading};
@@ -29,6 +29,9 @@ const IN_VAIN_MAX: u32 = 3;
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How long the next worker has to itself before the one before is [buried](Keeper::bury).
+const BURIAL: Duration = Duration::from_millis(100);
 
 /// How a server ended that had a keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,8 +90,11 @@ pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Res
             Err(error) if number == 1 => {
                 return Err(Error::io(Kind::Serve, "cannot start a worker", error));
             }
-            // Whatever it lacks may be there later.
-            Err(_) => Death::Exited(1),
+            // Whatever it lacks may be there later, or be what the one before still takes up.
+            Err(_) => {
+                keeper.bury();
+                Death::Exited(1)
+            }
         };
         if let Some(ended) = keeper.after(death, number) {
             draining::wait_for_all(kept, keeper.signals);
@@ -118,8 +124,8 @@ struct Keeper {
     upgrading: Upgrading,
     /// The program that is to take over.
     next: Option<Request>,
-    /// Workers that have made way, and may not have ended.
-    replaced: Vec<Pid>,
+    /// Workers before, which have ended or made way, and are not buried yet.
+    former: Vec<Pid>,
 }
 
 impl Keeper {
@@ -131,7 +137,7 @@ impl Keeper {
         signals.block();
         let upgrading = Upgrading::new(kept);
         let control = kept.memory.control();
-        Self { kept, control, signals, keeping, in_vain: 0, upgrading, next: None, replaced: Vec::new() }
+        Self { kept, control, signals, keeping, in_vain: 0, upgrading, next: None, former: Vec::new() }
     }
 
     /// Passes signals on to a worker until it has ended.
@@ -139,12 +145,16 @@ impl Keeper {
         let mut watchdog = self.keeping.watchdog_timeout.map(|patience| Watchdog::new(number, patience));
         let mut was_still = false;
         loop {
-            let pause =
-                watchdog.as_ref().map(Watchdog::pause).into_iter().chain(self.upgrading.patience()).min();
-            let signal = stub::next_signal(self.kept, self.signals, pause);
-            self.replaced.retain(|worker| matches!(waitpid(Some(*worker), WaitOptions::NOHANG), Ok(None)));
+            let burial = (!self.former.is_empty()).then_some(BURIAL);
+            let pauses = [watchdog.as_ref().map(Watchdog::pause), self.upgrading.patience(), burial];
+            let signal = stub::next_signal(self.kept, self.signals, pauses.into_iter().flatten().min());
+            if signal.is_none() {
+                self.bury();
+            }
             // Also after another signal: it may have hidden the one that says so.
-            if let Some(death) = reap(worker) {
+            if let Some(death) = death_of(worker) {
+                self.bury();
+                self.former.push(worker);
                 self.upgrading.give_up();
                 self.give(signal);
                 self.note_cause(death, number, watchdog.as_ref().filter(|_| was_still));
@@ -158,7 +168,7 @@ impl Keeper {
                     parting::replace(self.kept, self.signals, (worker, number), &|signal| {
                         self.give(Some(signal));
                     });
-                    self.replaced.push(worker);
+                    self.former.push(worker);
                     return Death::Replaced;
                 }
                 if watchdog.as_mut().is_some_and(|watchdog| watchdog.barks(self.threads())) {
@@ -179,6 +189,13 @@ impl Keeper {
                 return Death::Stopped(signal);
             }
         }
+    }
+
+    /// Has the system forget the workers before that have ended. If somebody has looked up their descriptors in
+    /// /proc, which monitoring does, that takes as long as going on with a thousand connections: so the next
+    /// one goes first.
+    fn bury(&mut self) {
+        self.former.retain(|worker| matches!(waitpid(Some(*worker), WaitOptions::NOHANG), Ok(None)));
     }
 
     /// The threads of the worker.
@@ -300,11 +317,13 @@ fn pause_after(in_vain: u32) -> Duration {
     }
 }
 
-/// How a worker ended, if it has.
-fn reap(worker: Pid) -> Option<Death> {
-    match waitpid(Some(worker), WaitOptions::NOHANG) {
+/// How a worker ended, if it has. It has let go of all it had by then, but for its number: that goes only
+/// when it is [buried](Keeper::bury).
+fn death_of(worker: Pid) -> Option<Death> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+    match waitid(WaitId::Pid(worker), options) {
         Ok(None) | Err(rustix::io::Errno::INTR) => None,
-        Ok(Some((_, status))) => Some(match status.terminating_signal() {
+        Ok(Some(status)) => Some(match status.terminating_signal() {
             Some(signal) => Death::Killed(signal),
             None => Death::Exited(status.exit_status().and_then(|code| code.try_into().ok()).unwrap_or(1)),
         }),

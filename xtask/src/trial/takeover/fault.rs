@@ -83,11 +83,11 @@ fn worker_in_place_of(old: Pid, keeper: Pid) -> Outcome<bool> {
     Ok(worker(keeper)?.is_some_and(|new| new != old))
 }
 
-/// The one child of a keeper, which has one thread.
+/// The newest child of a keeper, which has one thread: one that has ended may still be on the list.
 fn worker(keeper: Pid) -> Outcome<Option<Pid>> {
     let path = format!("/proc/{keeper}/task/{keeper}/children");
     let children = fs::read_to_string(path).map_err(|error| format!("the server is gone: {error}"))?;
-    Ok(children.split_whitespace().next().and_then(|id| Pid::from_raw(id.parse().ok()?)))
+    Ok(children.split_whitespace().last().and_then(|id| Pid::from_raw(id.parse().ok()?)))
 }
 
 /// The processes of a server that has a keeper.
