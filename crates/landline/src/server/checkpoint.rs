@@ -78,7 +78,7 @@ impl Checkpoint {
 }
 
 /// What a connection had in hand when its process was killed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Left {
     /// What was received, of which so many bytes are answered.
     pub(crate) input: Option<Buffer>,
@@ -88,6 +88,14 @@ pub(crate) struct Left {
     pub(crate) sent: usize,
     pub(crate) session: Option<Buffer>,
     pub(crate) is_closing: bool,
+}
+
+impl Left {
+    /// Whether it was at rest, and its service had nothing to remember.
+    pub(crate) fn is_nothing(&self) -> bool {
+        let is_empty = self.input.is_none() && self.output.is_none() && self.session.is_none();
+        is_empty && self.consumed == 0 && self.sent == 0 && !self.is_closing
+    }
 }
 
 /// The two checkpoints of a connection. Only its thread writes them.

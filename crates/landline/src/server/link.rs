@@ -152,7 +152,7 @@ impl Link {
 
     /// What it had in hand, if another process began it.
     pub(crate) fn take_left(&self) -> Option<Left> {
-        self.local.left.borrow_mut().remove(&self.peer.descriptor())
+        self.local.take_left(self.peer.descriptor())
     }
 
     /// Moves to a phase; being in it already changes nothing.

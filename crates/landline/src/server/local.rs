@@ -112,7 +112,7 @@ pub(crate) struct Local {
     pub(crate) pool: Rc<Pool>,
     pub(crate) batches: Batches,
     /// What connections had in hand that another process began, by their descriptors, until they go on.
-    pub(crate) left: RefCell<HashMap<usize, Left>>,
+    left: RefCell<HashMap<usize, Option<Box<Left>>>>,
     /// Where sessions are put down, one at a time.
     scratch: RefCell<Vec<u8>>,
     /// The server's clock, in milliseconds, as of the last sweep: no message reads a clock.
@@ -183,6 +183,25 @@ impl Local {
             saved.append(&bytes);
             saved
         })
+    }
+
+    /// Keeps what a connection had in hand until it goes on.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn keep_left(&self, descriptor: usize, left: Left) {
+        // Most had nothing, and there may be very many.
+        let left = (!left.is_nothing()).then(|| Box::new(left));
+        self.left.borrow_mut().insert(descriptor, left);
+    }
+
+    /// What a connection had in hand, if another process began it.
+    pub(crate) fn take_left(&self, descriptor: usize) -> Option<Left> {
+        let mut all = self.left.borrow_mut();
+        let left = all.remove(&descriptor)?;
+        if all.is_empty() {
+            // What it takes to know of all of them was needed once.
+            *all = HashMap::new();
+        }
+        Some(left.map_or_else(Left::default, |left| *left))
     }
 
     /// The server's clock, in milliseconds; up to one sweep behind.

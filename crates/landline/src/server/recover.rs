@@ -89,13 +89,13 @@ fn resume(
             slot.set_framing(0);
             slot.set_position(0, 0, 0);
         }
-        Fate::GoesOn(left) => drop(local.left.borrow_mut().insert(number, left)),
+        Fate::GoesOn(left) => local.keep_left(number, left),
         Fate::Lost => return None,
     }
     let resumed = host.resume(socket.take()?, listener, plan);
     passed(Step::Recover);
     if resumed.is_err() {
-        local.left.borrow_mut().remove(&number);
+        drop(local.take_left(number));
     }
     resumed.ok()
 }
