@@ -57,7 +57,7 @@ pub(crate) fn recover(host: &Rc<Host>, plan: &Plan) {
     for (number, slot) in ours {
         let cookie = slot.cookie();
         // If its descriptor is nobody's or somebody else's, nothing is left of the connection but its slot.
-        let mut socket = if listening.contains(&number) { None } else { socket::adopt(number, cookie) };
+        let mut socket = if listening.contains(&number) { None } else { takeover::adopt((number, cookie)) };
         let is_poison = poison.contains(&slot.id());
         if !is_poison && resume(host, plan, number, slot, &mut socket).is_some() {
             local.recovered.resumed.fetch_add(1, Relaxed);

@@ -37,6 +37,12 @@ pub(crate) fn is_listening(number: RawFd) -> bool {
     borrow(number).is_some_and(|there| socket_acceptconn(there).unwrap_or(false))
 }
 
+/// Whether it is an epoll, where the system tells.
+pub(crate) fn is_epoll(number: RawFd) -> bool {
+    let target = fs::read_link(format!("/proc/self/fd/{number}"));
+    target.is_ok_and(|target| target.as_os_str() == "anon_inode:[eventpoll]")
+}
+
 /// The kernel's name of a TCP connection of which nothing was read and to which nothing was written yet, if
 /// it is one.
 pub(crate) fn untouched_connection(number: RawFd) -> Option<u64> {

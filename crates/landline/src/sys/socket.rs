@@ -283,10 +283,17 @@ pub(crate) fn cookie_of(_: usize) -> u64 {
 /// Takes over a connection that a process before this one left open, if its descriptor still is what it was.
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 pub(crate) fn adopt(descriptor: usize, cookie: u64) -> Option<OwnedFd> {
-    let number = RawFd::try_from(descriptor).ok()?;
     if cookie == 0 || cookie_of(descriptor) != cookie {
         return None;
     }
+    adopt_known(descriptor)
+}
+
+/// Takes over a connection that a process before this one left open. Whoever calls has seen that its
+/// descriptor is what it was, and that nobody has taken it since.
+#[cfg(all(target_os = "linux", feature = "takeover"))]
+pub(crate) fn adopt_known(descriptor: usize) -> Option<OwnedFd> {
+    let number = RawFd::try_from(descriptor).ok()?;
     // SAFETY: this number stands for the socket that the table says, and whoever has taken its slot is the
     // only one to know; the process that had it is gone.
     Some(unsafe { OwnedFd::from_raw_fd(number) })

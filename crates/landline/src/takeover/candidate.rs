@@ -154,7 +154,7 @@ impl Candidate {
         // Whatever it starts comes to this process if it dies.
         set_child_subreaper(Some(getpid()))?;
         let others = children()?;
-        drop(sweep::close_what_was_left(kept));
+        sweep::close_what_was_left(kept);
         sweep::hand_on_all(kept, true);
         kept.memory.decision().starting(request.number);
         let mut command = Command::new(path(&request.binary));

@@ -22,7 +22,6 @@ use crate::server::checkpoint::Checkpoints;
 use crate::server::table::{Head, Phase, Slot};
 use crate::sys::arena::{self, Handle};
 use crate::sys::shared::Shared;
-use crate::sys::socket;
 
 const PAGE: usize = 4096;
 /// What another program has to know before it reads on: one page.
@@ -186,10 +185,9 @@ impl Memory {
         self.0.records(ARENA, arena::LEN)
     }
 
-    /// The connections in the table: their descriptors, if those still are what they were.
-    pub(crate) fn live_connections(&self) -> impl Iterator<Item = RawFd> {
-        let theirs = self.live().filter(|(number, slot)| socket::cookie_of(*number) == slot.cookie());
-        theirs.filter_map(|(number, _)| RawFd::try_from(number).ok())
+    /// The connections in the table, as it says: the number and the cookie of each.
+    pub(crate) fn claims(&self) -> impl Iterator<Item = (usize, u64)> {
+        self.live().map(|(number, slot)| (number, slot.cookie()))
     }
 
     /// The blocks that the connections in the table have.

@@ -59,6 +59,7 @@ pub(crate) mod blame;
 mod candidate;
 mod check;
 pub(crate) mod draining;
+mod found;
 pub(crate) mod header;
 mod heir;
 mod keeper;
@@ -82,6 +83,7 @@ pub(crate) use arrival::may_serve;
 pub(crate) use blame::poison;
 pub use draining::DrainingProcess;
 pub(crate) use draining::Place;
+pub(crate) use found::{adopt, take_accepted};
 pub(crate) use heir::become_keeper;
 pub use keeper::Ended;
 pub use keeping::{Keeping, keep};
@@ -93,8 +95,7 @@ pub use upgrade::{UPGRADE_PATIENCE, UpgradeState, upgrade, upgrade_state, upgrad
 #[cfg(feature = "metrics")]
 pub(crate) use worker::counts;
 pub(crate) use worker::{
-    Orders, ending, ending_for, obey_signals_oneself, orders, serving, table, take_accepted, tell,
-    tell_of_upgrade,
+    Orders, ending, ending_for, obey_signals_oneself, orders, serving, table, tell, tell_of_upgrade,
 };
 
 use worker::Worker;

@@ -2,10 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd, RawFd};
+use std::thread;
 
+use super::found::{Connections, Named};
 use super::kept::Kept;
 use super::memory::Memory;
-use crate::sys::descriptors;
+use crate::sys::{descriptors, socket};
+
+/// From so many connections on, starting a thread takes less time than it saves.
+const MANY: usize = 500;
 
 /// Standard streams: whatever they are, they are the program's.
 const STANDARD: [RawFd; 3] = [0, 1, 2];
@@ -16,33 +21,103 @@ pub(super) fn carried(kept: &Kept) -> impl Iterator<Item = RawFd> {
 }
 
 fn on_record(memory: &Memory, bell: RawFd) -> impl Iterator<Item = RawFd> {
-    let listeners = memory.listeners().iter().filter(|record| record.is_live());
-    let listeners = listeners.filter_map(super::listeners::number_of);
-    [memory.number(), bell].into_iter().chain(listeners).chain(memory.live_connections())
+    let connections = still_there(&memory.claims().collect::<Vec<_>>());
+    let connections = connections.into_iter().filter_map(|(number, _)| RawFd::try_from(number).ok());
+    on_record_besides(memory, bell).chain(connections)
 }
 
-/// The descriptors that another worker goes on with.
+/// What is on record beside connections.
+fn on_record_besides(memory: &Memory, bell: RawFd) -> impl Iterator<Item = RawFd> {
+    let listeners = memory.listeners().iter().filter(|record| record.is_live());
+    let listeners = listeners.filter_map(super::listeners::number_of);
+    [memory.number(), bell].into_iter().chain(listeners)
+}
+
+/// Those of these connections whose descriptors are what the table says.
+fn still_there(claims: &[Named]) -> Vec<Named> {
+    let is_there = |(number, cookie): &&Named| socket::cookie_of(*number) == *cookie;
+    claims.iter().filter(is_there).copied().collect()
+}
+
+/// The same, in half the time.
+fn still_there_by_two(claims: &[Named]) -> Vec<Named> {
+    let (ours, others) = claims.split_at(claims.len() / 2);
+    thread::scope(|scope| {
+        let other = thread::Builder::new().spawn_scoped(scope, || still_there(others)).ok();
+        let mut there = still_there(ours);
+        let others_there = other.and_then(|other| other.join().ok());
+        there.extend(others_there.unwrap_or_else(|| still_there(others)));
+        there
+    })
+}
+
+/// The descriptors beside connections that another worker goes on with.
 fn kept_open(kept: &Kept) -> BTreeSet<RawFd> {
     let from_the_start = kept.from_the_start.iter();
     // A number can be another's by now.
     let from_the_start =
         from_the_start.filter(|(number, identity)| descriptors::identity(*number) == Some(*identity));
     let from_the_start = from_the_start.map(|(number, _)| *number);
-    STANDARD.into_iter().chain(from_the_start).chain(carried(kept)).collect()
+    let on_record = on_record_besides(kept.memory, kept.bell.as_raw_fd());
+    STANDARD.into_iter().chain(from_the_start).chain(on_record).collect()
 }
 
-/// Closes everything else, before this process has opened anything of its own, but for connections that may
-/// have been accepted and not put into the table yet: these are returned, each with its cookie.
-pub(super) fn close_what_was_left(kept: &Kept) -> Vec<(usize, u64)> {
+/// Closes what the worker before has left, before this one has opened anything of its own. Returned are the
+/// connections of the table that are still there, and those that may have been accepted and not put into the
+/// table yet. With many connections, threads help: everybody waits for it.
+pub(super) fn clear_up(kept: &Kept) -> (Connections, Vec<Named>) {
+    if kept.memory.claims().take(MANY).count() < MANY {
+        return sweep(kept, still_there, descriptors::close_left_behind);
+    }
+    let mut slow = Vec::new();
+    let found = sweep(kept, still_there_by_two, |number| {
+        // It knows every connection of a thread, and has to forget each.
+        if descriptors::is_epoll(number) { slow.push(number) } else { descriptors::close_left_behind(number) }
+    });
+    close_meanwhile(slow);
+    found
+}
+
+/// Closes what a worker has left that was told to end, and starts no thread for it.
+pub(super) fn close_what_was_left(kept: &Kept) {
+    sweep(kept, still_there, descriptors::close_left_behind);
+}
+
+/// Closes all that nobody goes on with.
+fn sweep(
+    kept: &Kept,
+    still_there: impl FnOnce(&[Named]) -> Vec<Named>,
+    mut close: impl FnMut(RawFd),
+) -> (Connections, Vec<Named>) {
     let keep = kept_open(kept);
+    // What has another owner is no connection, whatever the table says.
+    let claims = kept.memory.claims().filter(|(number, _)| !keep.contains(&as_raw(*number)));
+    let connections = Connections::new(&still_there(&claims.collect::<Vec<_>>()));
+    let is_connection = |number: RawFd| usize::try_from(number).is_ok_and(|number| connections.has(number));
     let mut accepted = Vec::new();
-    for number in open(kept.numbers).filter(|number| !keep.contains(number)) {
+    for number in open_or(kept.numbers, is_connection) {
+        if is_connection(number) || keep.contains(&number) {
+            continue;
+        }
         match usize::try_from(number).ok().zip(descriptors::untouched_connection(number)) {
             Some(connection) => accepted.push(connection),
-            None => descriptors::close_left_behind(number),
+            None => close(number),
         }
     }
-    accepted
+    (connections, accepted)
+}
+
+fn as_raw(number: usize) -> RawFd {
+    RawFd::try_from(number).unwrap_or(RawFd::MAX)
+}
+
+/// Closes these while others go on. Until then they stay open, so nobody else gets their numbers.
+fn close_meanwhile(numbers: Vec<RawFd>) {
+    let close_all = |numbers: Vec<RawFd>| numbers.into_iter().for_each(descriptors::close_left_behind);
+    let theirs = numbers.clone();
+    if thread::Builder::new().name("closing".into()).spawn(move || close_all(theirs)).is_err() {
+        close_all(numbers);
+    }
 }
 
 /// Closes all but the standard streams. Nothing may be opened in this process any more.
@@ -61,9 +136,14 @@ pub(super) fn hand_on_all(kept: &Kept, are_handed_on: bool) {
 
 /// The numbers that are open below this one.
 fn open(numbers: RawFd) -> impl Iterator<Item = RawFd> {
+    open_or(numbers, |_| false)
+}
+
+/// The same, where those that are `known` to be open are not asked about.
+fn open_or(numbers: RawFd, known: impl Fn(RawFd) -> bool) -> impl Iterator<Item = RawFd> {
     // Counting is one call, and looking at every number there could be may be a million.
     let count = descriptors::count().unwrap_or(usize::MAX);
-    (0..numbers).filter(|number| descriptors::is_open(*number)).take(count)
+    (0..numbers).filter(move |number| known(*number) || descriptors::is_open(*number)).take(count)
 }
 
 /// What is open now below this number, each with what it stands for.
@@ -93,4 +173,35 @@ pub(super) fn open_besides(
         !is_accepted
     });
     besides.filter_map(|number| Some((number, descriptors::identity(number)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn only_what_the_kernel_knows_by_this_name_is_still_there_however_many_look() {
+        let sockets = [(); 5].map(|()| OwnedFd::from(TcpListener::bind("127.0.0.1:0").unwrap()));
+        let named = |socket: &OwnedFd| {
+            let number = usize::try_from(socket.as_raw_fd()).unwrap();
+            (number, socket::cookie_of(number))
+        };
+        let mut claims: Vec<Named> = sockets.iter().map(named).collect();
+        claims[1].1 += 1;
+        claims[4].0 = 1 << 20;
+        let there = [claims[0], claims[2], claims[3]];
+        assert_eq!((still_there(&claims), still_there_by_two(&claims)), (there.to_vec(), there.to_vec()));
+        assert!(still_there_by_two(&[]).is_empty());
+    }
+
+    #[test]
+    fn an_epoll_is_told_from_all_else() {
+        let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(descriptors::is_epoll(epoll.as_raw_fd()));
+        assert!(![socket.as_raw_fd(), -1].into_iter().any(descriptors::is_epoll));
+    }
 }

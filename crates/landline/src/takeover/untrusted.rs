@@ -42,7 +42,7 @@ fn read_all(memory: &'static Memory) {
     listeners::clear_half_written(memory);
     blame::blame(memory, memory.control().begin_worker(), 0..memory.threads().len());
     let _ = blame::ids(memory, |_| true);
-    let _ = (memory.live_connections().count(), draining::all(memory), draining::is_one(memory, 2));
+    let _ = (memory.claims().count(), draining::all(memory), draining::is_one(memory, 2));
     let _ = Arena::over(memory.arena(), memory.blocks_in_use()).take(1);
 }
 
@@ -61,5 +61,5 @@ fn whatever_lies_in_the_memory_whoever_reads_it_ends_without_a_panic() {
 fn a_table_that_says_it_was_used_up_is_no_longer_than_there_is_room() {
     let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
     memory.bytes()[Memory::HIGHEST..][..8].iter().for_each(|byte| byte.store(u8::MAX, Relaxed));
-    assert_eq!((memory.live_connections().count(), memory.blocks_in_use().count()), (0, 0));
+    assert_eq!((memory.claims().count(), memory.blocks_in_use().count()), (0, 0));
 }

@@ -2,11 +2,11 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::sync::atomic::{
     AtomicBool, AtomicU32,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{PidfdFlags, getppid, pidfd_open};
@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 use super::kept::Kept;
 use super::memory::{Control, HEIR};
 use super::upgrade::{Decision, own_id};
-use super::{arrival, listeners, sweep};
+use super::{arrival, found, listeners, sweep};
 #[cfg(feature = "metrics")]
 use crate::event::metrics::Counts;
 use crate::event::{Event, Subscriber};
@@ -52,7 +52,8 @@ impl Worker {
         Set::of([libc::SIGCHLD, libc::SIGUSR2]).unblock();
         listeners::clear_half_written(kept.memory);
         if number > 1 {
-            *accepted() = sweep::close_what_was_left(kept);
+            let (connections, accepted) = sweep::clear_up(kept);
+            found::keep(connections, accepted);
         }
         Self { kept, number }
     }
@@ -162,17 +163,6 @@ impl Orders {
 /// Has signals do to this thread what they would without a keeper.
 pub(crate) fn obey_signals_oneself() {
     Set::of([libc::SIGINT, libc::SIGTERM, libc::SIGHUP]).unblock();
-}
-
-/// Connections that the worker before this one may have accepted without putting them into the table: the
-/// number and the cookie of each. Whoever asks first gets them.
-pub(crate) fn take_accepted() -> Vec<(usize, u64)> {
-    std::mem::take(&mut *accepted())
-}
-
-fn accepted() -> MutexGuard<'static, Vec<(usize, u64)>> {
-    static ACCEPTED: Mutex<Vec<(usize, u64)>> = Mutex::new(Vec::new());
-    ACCEPTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where what is counted outlives this worker; for whoever asks first.
