@@ -59,6 +59,7 @@ impl Example {
     }
 
     /// Waits for a line with this in it.
+    #[cfg(all(feature = "takeover", target_os = "linux"))]
     fn says(&self, what: &str) {
         while !self.lines.recv_timeout(PATIENCE).expect(what).contains(what) {}
     }
