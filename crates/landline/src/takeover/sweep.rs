@@ -1,6 +1,7 @@
 //! What a worker that was killed has left open: all of it is closed but what is on this page.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsRawFd, RawFd};
 use std::thread;
 
@@ -129,7 +130,11 @@ pub(super) fn close_all(kept: &Kept) {
 pub(super) fn hand_on_all(kept: &Kept, are_handed_on: bool) {
     let carried: BTreeSet<RawFd> = carried(kept).collect();
     let is_accepted = |number: &RawFd| descriptors::untouched_connection(*number).is_some();
-    for number in open(kept.numbers).filter(|number| carried.contains(number) || is_accepted(number)) {
+    // Callers wait meanwhile: what is on record was looked at just now.
+    let is_carried = |number: RawFd| carried.contains(&number);
+    for number in
+        open_or(kept.numbers, is_carried).filter(|number| is_carried(*number) || is_accepted(number))
+    {
         descriptors::hand_on(number, are_handed_on);
     }
 }
@@ -161,10 +166,11 @@ pub(super) fn open_besides(
 ) -> Vec<(RawFd, descriptors::Identity)> {
     let on_record: BTreeSet<RawFd> = on_record(memory, bell).collect();
     // Those of the program before did not know what becomes of them here.
-    for number in &on_record {
-        descriptors::hand_on(*number, false);
+    for numbers in runs(&on_record) {
+        descriptors::hand_on_none(numbers);
     }
-    let besides = open(numbers).filter(|number| !on_record.contains(number));
+    let is_on_record = |number: RawFd| on_record.contains(&number);
+    let besides = open_or(numbers, is_on_record).filter(|number| !is_on_record(*number));
     let besides = besides.filter(|number| {
         let is_accepted = descriptors::untouched_connection(*number).is_some();
         if is_accepted {
@@ -173,6 +179,18 @@ pub(super) fn open_besides(
         !is_accepted
     });
     besides.filter_map(|number| Some((number, descriptors::identity(number)?))).collect()
+}
+
+/// Numbers that follow each other, together.
+fn runs(numbers: &BTreeSet<RawFd>) -> Vec<RangeInclusive<RawFd>> {
+    let mut runs: Vec<RangeInclusive<RawFd>> = Vec::new();
+    for number in numbers {
+        match runs.last_mut().filter(|run| run.end() + 1 == *number) {
+            Some(run) => *run = *run.start()..=*number,
+            None => runs.push(*number..=*number),
+        }
+    }
+    runs
 }
 
 #[cfg(test)]
@@ -203,5 +221,12 @@ mod tests {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         assert!(descriptors::is_epoll(epoll.as_raw_fd()));
         assert!(![socket.as_raw_fd(), -1].into_iter().any(descriptors::is_epoll));
+    }
+
+    #[test]
+    fn numbers_that_follow_each_other_are_one_run_and_a_gap_begins_another() {
+        let runs_of = |numbers: &[RawFd]| runs(&numbers.iter().copied().collect());
+        assert_eq!(runs_of(&[]), []);
+        assert_eq!(runs_of(&[9, 3, 4, 5, 7, 10]), [3..=5, 7..=7, 9..=10]);
     }
 }
