@@ -92,6 +92,11 @@ const TRIALS: &[Trial] = &[
         about: "the same when memory runs out, it stands still, or dies a thousand times",
         run: takeover::causes::run,
     },
+    Trial {
+        name: "takeover-upgrade",
+        about: "what callers notice when other programs take over",
+        run: takeover::run_upgrade,
+    },
     Trial { name: "wrk", about: "CPU time of the load generator for a request, next to wrk", run: wrk::run },
 ];
 
@@ -100,7 +105,7 @@ const TRIALS: &[Trial] = &[
 pub(crate) fn list() -> Outcome {
     println!("usage: cargo xtask trial NAME\n");
     for trial in TRIALS {
-        println!("  {:<15} {}", trial.name, trial.about);
+        println!("  {:<16} {}", trial.name, trial.about);
     }
     Ok(())
 }

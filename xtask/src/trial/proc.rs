@@ -70,6 +70,11 @@ pub(crate) fn children(pid: Pid) -> Vec<Pid> {
     numbers.filter_map(|number| Pid::from_raw(number.parse().ok()?)).collect()
 }
 
+/// How many threads a process has; none if it is gone.
+pub(crate) fn threads(pid: Pid) -> usize {
+    entries(&directory(pid).join("task")).map_or(0, |threads| threads.len())
+}
+
 /// The CPU time of all processes that this one has started and that have ended, in nanoseconds.
 pub(crate) fn cpu_of_ended() -> Outcome<f64> {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN);

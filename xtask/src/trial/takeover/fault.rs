@@ -5,14 +5,19 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::upgrade;
 use crate::Outcome;
-use crate::trial::program::{PATIENCE, pause};
+use crate::trial::program::{PATIENCE, Served, pause};
 
 /// One way in which the process that serves comes to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
     /// By a signal. The kernel's own way out of a shortage of memory is SIGKILL, too.
     Signal(Signal),
+    /// By an upgrade.
+    Upgrade,
+    /// By an upgrade during which one of the processes is killed that have a part in it.
+    KillInUpgrade,
 }
 
 pub(super) const KILL: Fault = Fault::Signal(Signal::KILL);
@@ -37,13 +42,20 @@ impl Fault {
             Self::Signal(Signal::BUS) => "SIGBUS",
             Self::Signal(Signal::STOP) => "SIGSTOP",
             Self::Signal(_) => "a signal",
+            Self::Upgrade => "upgrades",
+            Self::KillInUpgrade => "SIGKILL during upgrades",
         }
     }
 
-    /// Does it, and waits until another process is in its place.
-    pub(super) fn strike(self, keeper: Pid) -> Outcome {
+    /// Does it, and waits until another process is in its place. It says what was done.
+    pub(super) fn strike(self, served: &Served) -> Outcome<&'static str> {
+        let signal = match self {
+            Self::Signal(signal) => signal,
+            Self::Upgrade => return upgrade::succeeds(served),
+            Self::KillInUpgrade => return upgrade::is_killed(served),
+        };
+        let keeper = served.program.pid();
         let worker = worker(keeper)?.ok_or("the keeper has no worker")?;
-        let Self::Signal(signal) = self;
         let begun = Instant::now();
         while begun.elapsed() < PATIENCE {
             // It may have ended since.
@@ -51,7 +63,7 @@ impl Fault {
             let sent = Instant::now();
             while sent.elapsed() < AGAIN_AFTER {
                 if worker_in_place_of(worker, keeper)? {
-                    return Ok(());
+                    return Ok(self.name());
                 }
                 pause(LOOK_EVERY);
             }
@@ -90,7 +102,14 @@ fn worker(keeper: Pid) -> Outcome<Option<Pid>> {
     Ok(children.split_whitespace().last().and_then(|id| Pid::from_raw(id.parse().ok()?)))
 }
 
-/// The processes of a server that has a keeper.
-pub(super) fn processes(keeper: Pid) -> Outcome<Vec<Pid>> {
-    Ok([keeper].into_iter().chain(worker(keeper)?).collect())
+/// The processes of a server that has a keeper: the first, the keeper if that is another after an upgrade,
+/// and the worker.
+pub(super) fn processes(first: Pid) -> Outcome<Vec<Pid>> {
+    let mut all = vec![first];
+    let mut next = worker(first)?;
+    while let Some(process) = next {
+        all.push(process);
+        next = worker(process)?;
+    }
+    Ok(all)
 }

@@ -16,7 +16,8 @@ const TRIES: usize = 50;
 /// Of all its processes.
 #[derive(Debug)]
 pub(super) struct Held {
-    /// They share one table of them.
+    /// Those of the worker and its keeper, who share one table of them; a first program that is neither has closed
+    /// its own.
     pub(super) descriptors: u64,
     /// Memory in bytes; what several processes have in common is counted once.
     pub(super) memory: u64,
@@ -26,25 +27,27 @@ pub(super) struct Held {
 
 impl Held {
     /// What is held when the callers have gone, and the server has noticed.
-    pub(super) fn settled(keeper: Pid) -> Outcome<Self> {
-        let mut last = descriptors(keeper)?;
+    pub(super) fn settled(first: Pid) -> Outcome<Self> {
+        let processes = processes(first)?;
+        let worker = *processes.last().unwrap_or(&first);
+        let mut last = descriptors(worker)?;
         for _ in 0..TRIES {
             pause(STEADY);
-            let now = descriptors(keeper)?;
+            let now = descriptors(worker)?;
             if now == last {
-                return Self::now(keeper);
+                return Self::now(&processes, worker);
             }
             last = now;
         }
         Err("its descriptors do not come to rest".to_owned())
     }
 
-    fn now(keeper: Pid) -> Outcome<Self> {
-        let memory: Outcome<Vec<u64>> = processes(keeper)?.into_iter().map(proportional).collect();
+    fn now(processes: &[Pid], worker: Pid) -> Outcome<Self> {
+        let memory: Outcome<Vec<u64>> = processes.iter().copied().map(proportional).collect();
         Ok(Self {
-            descriptors: descriptors(keeper)? as u64,
+            descriptors: descriptors(worker)? as u64,
             memory: memory?.into_iter().sum(),
-            nameless: nameless_files(keeper)?,
+            nameless: nameless_files(worker)?,
         })
     }
 }

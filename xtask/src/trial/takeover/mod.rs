@@ -17,11 +17,11 @@ mod rows;
 mod speech;
 pub(super) mod steps;
 mod subject;
+mod upgrade;
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-
-use rustix::process::Pid;
 
 use super::figures::{float, number};
 use super::program::{Lines, Program, Served, pause, serve};
@@ -29,12 +29,19 @@ use super::report::Report;
 use crate::Outcome;
 use callers::{Heard, Run};
 use dice::Dice;
+use fault::Fault;
 use held::Held;
-use rows::{ROWS, Row};
+use rows::{KILL_ROWS, ROWS, Row, UPGRADE_MANY_ROWS, UPGRADE_ROWS};
+use upgrade::Orphanage;
 
-/// How long a row is measured without kills, and then with them.
+/// How long a row is measured with kills, and before that without.
 const SHORT: Duration = Duration::from_secs(4);
 const LONG: Duration = Duration::from_secs(60);
+/// As long as twenty upgrades take; where there are many connections; and fifty during which something is
+/// killed.
+const UPGRADING: Duration = Duration::from_secs(6);
+const UPGRADING_MANY: Duration = Duration::from_secs(12);
+const KILLING: Duration = Duration::from_secs(16);
 /// A run has been going on for so long when it is first struck, and goes on for so long after the last.
 const MARGIN: Duration = Duration::from_millis(300);
 /// So many lines of the log are shown when something went wrong.
@@ -44,21 +51,30 @@ const MEMORY_MIB: f64 = 4.0;
 
 /// About three minutes.
 pub(super) fn run(report: &mut Report) -> Outcome {
-    all_rows(report, SHORT)
+    meddler::prove(report)?;
+    all_rows(report, ROWS, SHORT)
 }
 
 /// A minute and a hundred kills for each row.
 pub(super) fn run_long(report: &mut Report) -> Outcome {
-    all_rows(report, LONG)
+    meddler::prove(report)?;
+    all_rows(report, ROWS, LONG)
 }
 
-fn all_rows(report: &mut Report, length: Duration) -> Outcome {
-    meddler::prove(report)?;
+/// Twenty upgrades for each row, and a hundred more during which something is killed: about three minutes.
+pub(super) fn run_upgrade(report: &mut Report) -> Outcome {
+    let _orphanage = Orphanage::open()?;
+    all_rows(report, UPGRADE_ROWS, UPGRADING)?;
+    all_rows(report, UPGRADE_MANY_ROWS, UPGRADING_MANY)?;
+    all_rows(report, KILL_ROWS, KILLING)
+}
+
+fn all_rows(report: &mut Report, rows: &[Row], length: Duration) -> Outcome {
     report.tell(format!(
-        "`landline serve --crash-survival on`, {length:?} without strikes and then with them, every byte verified:"
+        "`landline serve --crash-survival on`, without strikes and then {length:?} with them, every byte verified:"
     ));
     let mut strikes = 0;
-    for row in ROWS {
+    for row in rows {
         strikes += measure(report, row, length)?;
     }
     report.tell(format!("struck {strikes} times in all"));
@@ -67,33 +83,59 @@ fn all_rows(report: &mut Report, length: Duration) -> Outcome {
 
 /// Measures a row; how often the server was struck.
 fn measure(report: &mut Report, row: &Row, length: Duration) -> Outcome<usize> {
-    let flags = ["--crash-survival", "on", "--quiet", "--max-connections", "11k", "--framing"];
-    let mut command = serve(&[&flags[..], &[row.callers.framing]].concat());
-    let mut program = Program::start(command.stderr(Stdio::piped()))?;
-    let log = program.errors()?;
-    let served = Served::hear(program)?;
+    let (served, log) = start(row)?;
     report.tell(row.words());
-    let ask = || row.callers.start(served.port, row.callers.warm_up(), length);
-    let calm = ask()?.end()?;
+    if row.is_upgraded() {
+        // The first upgrade adds a process that stays: what is held is compared from then on.
+        upgrade::serves(&served)?;
+        Fault::Upgrade.strike(&served)?;
+    }
+    let ask = |length| row.callers.start(served.port, row.callers.warm_up(), length);
+    // With no bound on its longest wait, it is enough that nothing goes wrong.
+    let calm_length = if row.is_upgraded() && row.longer_ms.is_none() { SHORT } else { length };
+    let calm = ask(calm_length)?.end()?;
     if calm.faults() > 0.0 {
         return Err(format!("without a single strike: {}", calm.faults_in_words()));
     }
     let before = Held::settled(served.program.pid())?;
-    let run = ask()?;
-    let strikes = strike(row, served.program.pid(), &run)?;
+    let run = ask(length)?;
+    let strikes = strike(row, &served, &run).inspect_err(|_| tell_log(report, &log))?;
     let struck = run.end()?;
     let after = Held::settled(served.program.pid())?;
-    judge(report, row, strikes, [&calm, &struck], [&before, &after]);
+    tell_of_upgrades(report, row, &strikes);
+    let count = strikes.values().sum();
+    judge(report, row, count, [&calm, &struck], [&before, &after]);
     if struck.faults() > 0.0 || row.longer_ms.is_some_and(|bound| longer(&calm, &struck) > bound) {
         tell_log(report, &log);
     }
     served.stop()?;
-    Ok(strikes)
+    Ok(count)
 }
 
-/// Strikes at random moments while callers ask; how often.
-fn strike(row: &Row, keeper: Pid, run: &Run) -> Outcome<usize> {
-    let (mut dice, mut strikes) = (Dice::new(), 0);
+/// A server for a row, and what it says.
+fn start(row: &Row) -> Outcome<(Served, Lines)> {
+    let flags = ["--crash-survival", "on", "--quiet", "--max-connections", "11k", "--framing"];
+    let mut command = serve(&[&flags[..], &[row.callers.framing]].concat());
+    if row.is_upgraded() {
+        command.arg("--control").arg(upgrade::control());
+    }
+    let mut program = Program::start(command.stderr(Stdio::piped()))?;
+    let log = program.errors()?;
+    Ok((Served::hear(program)?, log))
+}
+
+/// What was done, and how often.
+type Strikes = BTreeMap<&'static str, usize>;
+
+/// Strikes at random moments while callers ask.
+fn strike(row: &Row, served: &Served, run: &Run) -> Outcome<Strikes> {
+    let (mut dice, mut strikes, mut count) = (Dice::new(), Strikes::new(), 0);
+    let mut strike = || {
+        let done = row.faults[count % row.faults.len()].strike(served)?;
+        *strikes.entry(done).or_default() += 1;
+        count += 1;
+        Ok::<usize, String>(count)
+    };
     let from = run.measured_from + MARGIN;
     pause(from.saturating_duration_since(Instant::now()));
     loop {
@@ -102,14 +144,25 @@ fn strike(row: &Row, keeper: Pid, run: &Run) -> Outcome<usize> {
         if Instant::now() + MARGIN > run.until {
             return Ok(strikes);
         }
-        row.faults[strikes % row.faults.len()].strike(keeper)?;
-        strikes += 1;
+        let mut count = strike()?;
         if let Some(again) = row.again {
             pause(dice.time(again));
-            row.faults[strikes % row.faults.len()].strike(keeper)?;
-            strikes += 1;
+            count = strike()?;
+        }
+        if row.times == Some(count) {
+            return Ok(strikes);
         }
     }
+}
+
+/// What became of upgrades, each of which has an outcome by now.
+fn tell_of_upgrades(report: &mut Report, row: &Row, strikes: &Strikes) {
+    let Some(times) = row.times else { return };
+    for (done, times) in strikes {
+        report.tell(format!("  {done}: {times} times"));
+    }
+    let count: usize = strikes.values().sum();
+    report.at_least("  upgrades in a row", float(count as u64), float(times as u64), "");
 }
 
 fn judge(report: &mut Report, row: &Row, strikes: usize, heard: [&Heard; 2], held: [&Held; 2]) {

@@ -11,6 +11,8 @@ pub(super) struct Row {
     pub(super) faults: &'static [Fault],
     /// After how many milliseconds it is done again, to a process that may not serve yet.
     pub(super) again: Option<[u64; 2]>,
+    /// How often it is done, if not as often as there is time for.
+    pub(super) times: Option<usize>,
     /// By how much the longest wait may be longer than without a strike, in milliseconds.
     pub(super) longer_ms: Option<f64>,
 }
@@ -19,6 +21,13 @@ pub(super) struct Row {
 /// and a hundred where it takes more.
 const PAUSE_FEW: [u64; 2] = [50, 250];
 const PAUSE: [u64; 2] = [200, 1_000];
+/// Between two upgrades, with few or a thousand connections, and with more.
+const PAUSE_UPGRADES: [u64; 2] = [10, 150];
+const PAUSE_UPGRADES_MANY: [u64; 2] = [200, 400];
+/// So many upgrades follow each other.
+const UPGRADES: usize = 20;
+/// So often something is killed during one, in each of two rows.
+const KILLS: usize = 50;
 /// So many connections are few.
 const FEW: usize = 50;
 /// From this number on, going on with them takes longer.
@@ -33,7 +42,7 @@ const MIXED: &str = "mixed";
 const fn row(connections: usize, framing: &'static str, size: &'static str, depth: &'static str) -> Row {
     let callers = Callers { connections, framing, size, depth, life: Life::Stay, rate: None };
     let longer_ms = if connections < MANY { LONGER_MS } else { LONGER_MANY_MS };
-    Row { callers, faults: &[KILL], again: None, longer_ms: Some(longer_ms) }
+    Row { callers, faults: &[KILL], again: None, times: None, longer_ms: Some(longer_ms) }
 }
 
 const fn with(life: Life, row: Row) -> Row {
@@ -76,7 +85,38 @@ pub(super) const ROWS: &[Row] = &[
     crowded(row(10_000, "line", "1KiB", "1")),
 ];
 
+/// Each time another program takes over.
+const fn upgraded(row: Row) -> Row {
+    Row { faults: &[Fault::Upgrade], times: Some(UPGRADES), ..row }
+}
+
+/// Until somebody serves again, more than one process may have ended: the longest wait has no bound.
+const fn killed(row: Row) -> Row {
+    Row { faults: &[Fault::KillInUpgrade], times: Some(KILLS), longer_ms: None, ..row }
+}
+
+pub(super) const UPGRADE_ROWS: &[Row] = &[
+    upgraded(row(50, "raw", "64", "1")),
+    upgraded(row(50, "line", "64", "16")),
+    upgraded(with(Life::Churn, row(50, "length", "1KiB", "1"))),
+    upgraded(with(Life::Part, row(50, "line", MIXED, "8"))),
+    upgraded(steady(row(1_000, "raw", "64", "1"))),
+    upgraded(crowded(row(1_000, "length", "1KiB", "16"))),
+];
+
+/// These take longer, and have a while to catch up between two.
+pub(super) const UPGRADE_MANY_ROWS: &[Row] = &[upgraded(steady(row(10_000, "raw", "64", "1")))];
+
+/// Who calls in the moment in which a keeper is killed may be closed, as the docs say: so nobody does.
+pub(super) const KILL_ROWS: &[Row] =
+    &[killed(row(50, "line", "64", "16")), killed(steady(row(1_000, "raw", "64", "1")))];
+
 impl Row {
+    /// Whether other programs take over.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.times.is_some()
+    }
+
     pub(super) fn words(&self) -> String {
         let faults: Vec<&str> = self.faults.iter().map(|fault| fault.name()).collect();
         let times = if self.again.is_some() { ", twice at a time" } else { "" };
@@ -85,6 +125,11 @@ impl Row {
 
     /// The time between two strikes is between these, in milliseconds.
     pub(super) fn pause(&self) -> [u64; 2] {
-        if self.callers.connections <= FEW { PAUSE_FEW } else { PAUSE }
+        match self.callers.connections {
+            MANY.. if self.is_upgraded() => PAUSE_UPGRADES_MANY,
+            _ if self.is_upgraded() => PAUSE_UPGRADES,
+            ..=FEW => PAUSE_FEW,
+            _ => PAUSE,
+        }
     }
 }
