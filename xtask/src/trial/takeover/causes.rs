@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::Pid;
+use rustix::process::{Pid, Signal};
 
 use super::callers::{Callers, Life, Run};
 use super::cgroup::Cgroup;
 use super::dice::Dice;
-use super::fault::{KILL, STOP, wait_for_another};
+use super::fault::{send, wait_for_another};
 use super::subject::{Findings, Subject};
 use crate::Outcome;
 use crate::trial::program::{PATIENCE, pause, serve};
@@ -163,9 +163,10 @@ impl Row {
                 return Ok(strikes);
             }
             match (self.cause, group) {
-                (Cause::Stop, _) => STOP.strike(keeper)?,
+                // It stands still, and its keeper has to notice.
+                (Cause::Stop, _) => send(Signal::STOP, keeper)?,
                 (Cause::Memory, Some(group)) => run_short_of_memory(group, keeper)?,
-                _ => KILL.strike(keeper)?,
+                _ => send(Signal::KILL, keeper)?,
             }
         }
         Ok(most)

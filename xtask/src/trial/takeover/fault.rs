@@ -24,8 +24,6 @@ pub(super) const KILL: Fault = Fault::Signal(Signal::KILL);
 pub(super) const SEGV: Fault = Fault::Signal(Signal::SEGV);
 pub(super) const ABORT: Fault = Fault::Signal(Signal::ABORT);
 pub(super) const BUS: Fault = Fault::Signal(Signal::BUS);
-/// It stands still, and its keeper has to notice.
-pub(super) const STOP: Fault = Fault::Signal(Signal::STOP);
 
 /// How often somebody looks whether another process has taken its place.
 const LOOK_EVERY: Duration = Duration::from_micros(500);
@@ -49,27 +47,30 @@ impl Fault {
 
     /// Does it, and waits until another process is in its place. It says what was done.
     pub(super) fn strike(self, served: &Served) -> Outcome<&'static str> {
-        let signal = match self {
-            Self::Signal(signal) => signal,
-            Self::Upgrade => return upgrade::succeeds(served),
-            Self::KillInUpgrade => return upgrade::is_killed(served),
-        };
-        let keeper = served.program.pid();
-        let worker = worker(keeper)?.ok_or("the keeper has no worker")?;
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
-            // It may have ended since.
-            let _ = kill_process(worker, signal);
-            let sent = Instant::now();
-            while sent.elapsed() < AGAIN_AFTER {
-                if worker_in_place_of(worker, keeper)? {
-                    return Ok(self.name());
-                }
-                pause(LOOK_EVERY);
-            }
+        match self {
+            Self::Signal(signal) => send(signal, served.program.pid()).map(|()| self.name()),
+            Self::Upgrade => upgrade::succeeds(served),
+            Self::KillInUpgrade => upgrade::is_killed(served),
         }
-        Err(format!("{} was sent, and no other process took over", self.name()))
     }
+}
+
+/// Sends the process that serves a signal, and waits until another is in its place.
+pub(super) fn send(signal: Signal, keeper: Pid) -> Outcome {
+    let worker = worker(keeper)?.ok_or("the keeper has no worker")?;
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        // It may have ended since.
+        let _ = kill_process(worker, signal);
+        let sent = Instant::now();
+        while sent.elapsed() < AGAIN_AFTER {
+            if worker_in_place_of(worker, keeper)? {
+                return Ok(());
+            }
+            pause(LOOK_EVERY);
+        }
+    }
+    Err(format!("{} was sent, and no other process took over", Fault::Signal(signal).name()))
 }
 
 /// Waits until another process is in the place of the one that serves, after this is done to it.

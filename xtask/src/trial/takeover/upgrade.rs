@@ -14,8 +14,6 @@ use crate::trial::program::{Served, built, pause};
 
 /// In which time of an upgrade something is killed, in milliseconds: it takes about as long.
 const MOMENTS: [u64; 2] = [0, 25];
-/// How long a keeper that was stopped is watched until what it has just killed is dead.
-const DYING: Duration = Duration::from_millis(10);
 /// How long a server has until one program serves again.
 const REST_WITHIN: Duration = Duration::from_secs(5);
 /// How often somebody looks whether it has come to rest, and how often that has to be so in turn.
@@ -146,26 +144,11 @@ fn kill_one(before: &[Pid], dice: &mut Dice) -> Option<Victim> {
     }
     while !all.is_empty() {
         let (victim, process) = all.swap_remove(dice.within(0, all.len()));
-        let is_killed = match victim {
-            Victim::Keeper => kill_keeper(process),
-            _ => lives(process) && kill_process(process, Signal::KILL).is_ok(),
-        };
-        if is_killed {
+        if lives(process) && kill_process(process, Signal::KILL).is_ok() {
             return Some(victim);
         }
     }
     None
-}
-
-/// Kills a keeper, unless it has no process that could go on: it takes all with it then, as the docs say.
-fn kill_keeper(keeper: Pid) -> bool {
-    if !lives(keeper) || kill_process(keeper, Signal::STOP).is_err() {
-        return false;
-    }
-    pause(DYING);
-    let has_heir = children(keeper).into_iter().any(lives);
-    let signal = if has_heir { Signal::KILL } else { Signal::CONT };
-    kill_process(keeper, signal).is_ok() && has_heir
 }
 
 /// Sees to it that whoever calls is answered, and whoever asks about the server.
