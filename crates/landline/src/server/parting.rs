@@ -2,8 +2,7 @@
 //! others stay here until they have ended.
 
 use std::future::pending;
-use std::sync::Arc;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -28,11 +27,13 @@ pub(crate) struct Way {
     ready: Semaphore,
     /// The descriptors of those that stay.
     stay: Mutex<Vec<usize>>,
+    /// Whether threads may go on that stand still.
+    may_go_on: (Mutex<bool>, Condvar),
 }
 
 impl Way {
     fn new() -> Arc<Self> {
-        Arc::new(Self { ready: Semaphore::new(0), stay: Mutex::default() })
+        Arc::new(Self { ready: Semaphore::new(0), stay: Mutex::default(), may_go_on: Default::default() })
     }
 
     /// Has a thread leave alone, from here on, whomever another process can go on with.
@@ -47,6 +48,19 @@ impl Way {
         });
         self.stay.lock().unwrap_or_else(PoisonError::into_inner).extend(stay);
         self.ready.add_permits(1);
+    }
+
+    /// Has a thread do nothing at all, until it is told to [go on](Self::go_on).
+    pub(crate) fn stand_still(&self) {
+        let mut may_go_on = self.may_go_on.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*may_go_on {
+            may_go_on = self.may_go_on.1.wait(may_go_on).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn go_on(&self) {
+        *self.may_go_on.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.may_go_on.1.notify_all();
     }
 
     /// Waits until all threads have; those that stay.
@@ -69,8 +83,13 @@ impl Fleet {
         let way = Way::new();
         self.enter(Stage::HandingOn(Arc::clone(&way)));
         let stay = way.all(plan.config.threads).await;
+        if stay.is_empty() {
+            // Nobody is served: what callers say meanwhile is to cost nothing.
+            self.enter(Stage::StandingStill(Arc::clone(&way)));
+        }
         takeover::makes_way();
         let Some(place) = self.withdraw(&stay, signals).await else {
+            way.go_on();
             self.follow(plan).await;
             return None;
         };

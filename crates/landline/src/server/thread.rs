@@ -32,6 +32,9 @@ pub(crate) enum Stage {
     /// Another process goes on with whomever it can: they are left alone here.
     #[cfg(all(target_os = "linux", feature = "takeover"))]
     HandingOn(Arc<Way>),
+    /// There are no others: nothing is done at all.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    StandingStill(Arc<Way>),
     /// It has them; the others end at their next message boundary.
     #[cfg(all(target_os = "linux", feature = "takeover"))]
     Parted,
@@ -182,6 +185,8 @@ impl Doors {
             #[cfg(all(target_os = "linux", feature = "takeover"))]
             Stage::HandingOn(way) => way.hand_on(&local),
             #[cfg(all(target_os = "linux", feature = "takeover"))]
+            Stage::StandingStill(way) => way.stand_still(),
+            #[cfg(all(target_os = "linux", feature = "takeover"))]
             Stage::Parted => local.part(),
         }
         Ok(())
@@ -194,7 +199,7 @@ impl Stage {
         match self {
             Stage::Serving(_) | Stage::Draining | Stage::Cut(_) => false,
             #[cfg(all(target_os = "linux", feature = "takeover"))]
-            Stage::HandingOn(_) | Stage::Parted => true,
+            Stage::HandingOn(_) | Stage::StandingStill(_) | Stage::Parted => true,
         }
     }
 

@@ -64,9 +64,12 @@ pub(crate) fn close_left_behind(number: RawFd) {
     unsafe { rustix::io::close(number) };
 }
 
-/// Has programs that this one starts or becomes find the number open, or not.
-pub(crate) fn hand_on(number: RawFd, is_handed_on: bool) {
-    let flags = if is_handed_on { FdFlags::empty() } else { FdFlags::CLOEXEC };
+/// Has programs that this one starts or becomes find the number open.
+pub(crate) fn hand_on(number: RawFd) {
+    mark(number, FdFlags::empty());
+}
+
+fn mark(number: RawFd, flags: FdFlags) {
     if let Some(there) = borrow(number) {
         // It fails only for what is not open, and that is not handed on.
         let _ = fcntl_setfd(there, flags);
@@ -81,7 +84,7 @@ pub(crate) fn hand_on_none(numbers: RangeInclusive<RawFd>) {
         unsafe { libc::syscall(libc::SYS_close_range, first, last, libc::CLOSE_RANGE_CLOEXEC) == 0 };
     // Linux can mark many at once since 5.11.
     if !is_marked {
-        numbers.for_each(|number| hand_on(number, false));
+        numbers.for_each(|number| mark(number, FdFlags::CLOEXEC));
     }
 }
 
@@ -111,7 +114,7 @@ fn what_is_handed_on_no_more_stays_open() {
 
     let files: Vec<OwnedFd> = (0..3).map(|_| fs::File::open("/dev/null").unwrap().into()).collect();
     for file in &files {
-        hand_on(file.as_raw_fd(), true);
+        hand_on(file.as_raw_fd());
         hand_on_none(file.as_raw_fd()..=file.as_raw_fd());
         assert_eq!(fcntl_getfd(file).unwrap(), FdFlags::CLOEXEC);
     }

@@ -129,7 +129,7 @@ pub(super) fn start(kept: &'static Kept, signals: Set, request: &Request) -> Out
         decision.abort(request.number, &with_path(request, &cause));
     }
     let _ = set_child_subreaper(None);
-    sweep::hand_on_all(kept, false);
+    sweep::hand_on_none(kept);
     Outcome::Aborted(heard)
 }
 
@@ -154,8 +154,7 @@ impl Candidate {
         // Whatever it starts comes to this process if it dies.
         set_child_subreaper(Some(getpid()))?;
         let others = children()?;
-        sweep::close_what_was_left(kept);
-        sweep::hand_on_all(kept, true);
+        sweep::hand_on_all(kept);
         kept.memory.decision().starting(request.number);
         let mut command = Command::new(path(&request.binary));
         command.args(std::env::args_os().skip(1)).env(MEMORY, kept.memory.number().to_string());

@@ -26,11 +26,11 @@ pub(crate) fn become_keeper() {
     Set::of([libc::SIGCHLD, libc::SIGUSR2]).block();
     // Others of its threads may still accept; again, for those who came meanwhile.
     for _ in 0..2 {
-        sweep::hand_on_all(worker.kept, true);
+        sweep::hand_on_all(worker.kept);
     }
     let _ = exec::itself(arrival::MEMORY, &worker.kept.memory.number().to_string());
     decision.heir.store(0, Release);
     control.restarts.fetch_sub(1, Relaxed);
-    sweep::hand_on_all(worker.kept, false);
+    sweep::hand_on_none(worker.kept);
     Set::of([libc::SIGCHLD, libc::SIGUSR2]).unblock();
 }

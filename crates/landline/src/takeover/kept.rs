@@ -101,7 +101,7 @@ impl Kept {
     ) -> io::Result<(&'static Memory, OwnedFd, FromTheStart)> {
         let bell = Some(memory.header().bell()).filter(|bell| *bell > 2 && *bell != memory.number());
         let bell = bell.and_then(descriptors::take).ok_or_else(|| io::Error::other("it has no bell"))?;
-        let from_the_start = sweep::open_besides(numbers, memory, bell.as_raw_fd());
+        let from_the_start = sweep::not_on_record(numbers, memory, bell.as_raw_fd());
         let decision = memory.decision();
         if !arrival::is_by_upgrade() {
             decision.succeed();

@@ -16,17 +16,6 @@ const MANY: usize = 500;
 /// Standard streams: whatever they are, they are the program's.
 const STANDARD: [RawFd; 3] = [0, 1, 2];
 
-/// What is on record: another program that takes over finds it too.
-pub(super) fn carried(kept: &Kept) -> impl Iterator<Item = RawFd> {
-    on_record(kept.memory, kept.bell.as_raw_fd())
-}
-
-fn on_record(memory: &Memory, bell: RawFd) -> impl Iterator<Item = RawFd> {
-    let connections = still_there(&memory.claims().collect::<Vec<_>>());
-    let connections = connections.into_iter().filter_map(|(number, _)| RawFd::try_from(number).ok());
-    on_record_besides(memory, bell).chain(connections)
-}
-
 /// What is on record beside connections.
 fn on_record_besides(memory: &Memory, bell: RawFd) -> impl Iterator<Item = RawFd> {
     let listeners = memory.listeners().iter().filter(|record| record.is_live());
@@ -52,15 +41,17 @@ fn still_there_by_two(claims: &[Named]) -> Vec<Named> {
     })
 }
 
+/// What the program was started with, as far as it is there. A number can be another's by now.
+fn from_the_start(kept: &Kept) -> impl Iterator<Item = RawFd> {
+    let from_the_start = kept.from_the_start.iter();
+    let there = from_the_start.filter(|(number, identity)| descriptors::identity(*number) == Some(*identity));
+    there.map(|(number, _)| *number)
+}
+
 /// The descriptors beside connections that another worker goes on with.
 fn kept_open(kept: &Kept) -> BTreeSet<RawFd> {
-    let from_the_start = kept.from_the_start.iter();
-    // A number can be another's by now.
-    let from_the_start =
-        from_the_start.filter(|(number, identity)| descriptors::identity(*number) == Some(*identity));
-    let from_the_start = from_the_start.map(|(number, _)| *number);
     let on_record = on_record_besides(kept.memory, kept.bell.as_raw_fd());
-    STANDARD.into_iter().chain(from_the_start).chain(on_record).collect()
+    STANDARD.into_iter().chain(from_the_start(kept)).chain(on_record).collect()
 }
 
 /// Closes what the worker before has left, before this one has opened anything of its own. Returned are the
@@ -77,11 +68,6 @@ pub(super) fn clear_up(kept: &Kept) -> (Connections, Vec<Named>) {
     });
     close_meanwhile(slow);
     found
-}
-
-/// Closes what a worker has left that was told to end, and starts no thread for it.
-pub(super) fn close_what_was_left(kept: &Kept) {
-    sweep(kept, still_there, descriptors::close_left_behind);
 }
 
 /// Closes all that nobody goes on with.
@@ -126,17 +112,39 @@ pub(super) fn close_all(kept: &Kept) {
     open(kept.numbers).filter(|number| !STANDARD.contains(number)).for_each(descriptors::close_left_behind);
 }
 
-/// What is on record, and whoever was accepted and is not: all that another program goes on with.
-pub(super) fn hand_on_all(kept: &Kept, are_handed_on: bool) {
-    let carried: BTreeSet<RawFd> = carried(kept).collect();
-    let is_accepted = |number: &RawFd| descriptors::untouched_connection(*number).is_some();
-    // Callers wait meanwhile: what is on record was looked at just now.
-    let is_carried = |number: RawFd| carried.contains(&number);
-    for number in
-        open_or(kept.numbers, is_carried).filter(|number| is_carried(*number) || is_accepted(number))
-    {
-        descriptors::hand_on(number, are_handed_on);
+/// Has another program find all that it goes on with: what is on record, and whoever was accepted and is not.
+/// Callers wait meanwhile, so nothing is looked at here that its worker will look at.
+pub(super) fn hand_on_all(kept: &Kept) {
+    hand_on_none(kept);
+    let known = known(kept.memory, kept.bell.as_raw_fd());
+    for number in &known {
+        descriptors::hand_on(*number);
     }
+    for number in open_besides(kept.numbers, &known).filter(|number| is_accepted(*number)) {
+        descriptors::hand_on(number);
+    }
+}
+
+/// Has programs that this one starts find nothing but what it had at its own start.
+pub(super) fn hand_on_none(kept: &Kept) {
+    let from_the_start: BTreeSet<RawFd> = STANDARD.into_iter().chain(from_the_start(kept)).collect();
+    let mut next = 0;
+    for number in from_the_start.into_iter().chain([kept.numbers]) {
+        if next < number {
+            descriptors::hand_on_none(next..=number - 1);
+        }
+        next = number.saturating_add(1);
+    }
+}
+
+/// What is on record, and what the table says that connections are.
+fn known(memory: &Memory, bell: RawFd) -> BTreeSet<RawFd> {
+    let claims = memory.claims().map(|(number, _)| as_raw(number));
+    on_record_besides(memory, bell).chain(claims).collect()
+}
+
+fn is_accepted(number: RawFd) -> bool {
+    descriptors::untouched_connection(number).is_some()
 }
 
 /// The numbers that are open below this one.
@@ -158,27 +166,26 @@ pub(super) fn open_now(numbers: RawFd) -> Vec<(RawFd, descriptors::Identity)> {
     open.take(count).collect()
 }
 
-/// What is open now that no program before this one has put on record.
-pub(super) fn open_besides(
+/// What is open besides what is known.
+fn open_besides(numbers: RawFd, known: &BTreeSet<RawFd>) -> impl Iterator<Item = RawFd> {
+    open_or(numbers, |number| known.contains(&number)).filter(|number| !known.contains(number))
+}
+
+/// What this program was started with and no program before it has put on record. What has been put there is kept from
+/// those that this one starts.
+pub(super) fn not_on_record(
     numbers: RawFd,
     memory: &Memory,
     bell: RawFd,
 ) -> Vec<(RawFd, descriptors::Identity)> {
-    let on_record: BTreeSet<RawFd> = on_record(memory, bell).collect();
-    // Those of the program before did not know what becomes of them here.
-    for numbers in runs(&on_record) {
-        descriptors::hand_on_none(numbers);
+    let known = known(memory, bell);
+    runs(&known).into_iter().for_each(descriptors::hand_on_none);
+    let (accepted, others): (Vec<_>, Vec<_>) =
+        open_besides(numbers, &known).partition(|number| is_accepted(*number));
+    for number in accepted {
+        descriptors::hand_on_none(number..=number);
     }
-    let is_on_record = |number: RawFd| on_record.contains(&number);
-    let besides = open_or(numbers, is_on_record).filter(|number| !is_on_record(*number));
-    let besides = besides.filter(|number| {
-        let is_accepted = descriptors::untouched_connection(*number).is_some();
-        if is_accepted {
-            descriptors::hand_on(*number, false);
-        }
-        !is_accepted
-    });
-    besides.filter_map(|number| Some((number, descriptors::identity(number)?))).collect()
+    others.into_iter().filter_map(|number| Some((number, descriptors::identity(number)?))).collect()
 }
 
 /// Numbers that follow each other, together.

@@ -93,7 +93,9 @@ fn measure(report: &mut Report, row: &Row, length: Duration) -> Outcome<usize> {
     let ask = |length| row.callers.start(served.port, row.callers.warm_up(), length);
     // With no bound on its longest wait, it is enough that nothing goes wrong.
     let calm_length = if row.is_upgraded() && row.longer_ms.is_none() { SHORT } else { length };
-    let calm = ask(calm_length)?.end()?;
+    let run = ask(calm_length)?;
+    strike_before(row, &served, &run)?;
+    let calm = run.end()?;
     if calm.faults() > 0.0 {
         return Err(format!("without a single strike: {}", calm.faults_in_words()));
     }
@@ -122,6 +124,15 @@ fn start(row: &Row) -> Outcome<(Served, Lines)> {
     let mut program = Program::start(command.stderr(Stdio::piped()))?;
     let log = program.errors()?;
     Ok((Served::hear(program)?, log))
+}
+
+/// Strikes once before anything is measured: what a process holds that has gone on with connections is compared
+/// with what another such one holds.
+fn strike_before(row: &Row, served: &Served, run: &Run) -> Outcome {
+    let from = run.measured_from - row.callers.warm_up() / 4;
+    pause(from.saturating_duration_since(Instant::now()));
+    let fault = if row.is_upgraded() { Fault::Upgrade } else { row.faults[0] };
+    fault.strike(served).map(drop)
 }
 
 /// What was done, and how often.

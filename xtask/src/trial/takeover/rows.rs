@@ -36,6 +36,7 @@ const LONGER_MS: f64 = 30.0;
 const LONGER_MANY_MS: f64 = 100.0;
 /// Half of what a server answers, or less.
 const RATE: &str = "20k";
+const SLOW_RATE: &str = "2k";
 /// Callers who part choose for themselves.
 const MIXED: &str = "mixed";
 
@@ -52,6 +53,11 @@ const fn with(life: Life, row: Row) -> Row {
 /// Asked at a rate that leaves the server time.
 const fn steady(row: Row) -> Row {
     Row { callers: Callers { rate: Some(RATE), ..row.callers }, ..row }
+}
+
+/// Asked so seldom that whoever comes and goes does not run out of ports, for which callers would wait.
+const fn slow(row: Row) -> Row {
+    Row { callers: Callers { rate: Some(SLOW_RATE), ..row.callers }, ..row }
 }
 
 /// So many ask so much at once that a round takes as long as a strike may. Whoever would have been the last
@@ -98,7 +104,7 @@ const fn killed(row: Row) -> Row {
 pub(super) const UPGRADE_ROWS: &[Row] = &[
     upgraded(row(50, "raw", "64", "1")),
     upgraded(row(50, "line", "64", "16")),
-    upgraded(with(Life::Churn, row(50, "length", "1KiB", "1"))),
+    upgraded(slow(with(Life::Churn, row(50, "length", "1KiB", "1")))),
     upgraded(with(Life::Part, row(50, "line", MIXED, "8"))),
     upgraded(steady(row(1_000, "raw", "64", "1"))),
     upgraded(crowded(row(1_000, "length", "1KiB", "16"))),
