@@ -55,6 +55,8 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 pub(super) struct Run {
     program: Program,
     errors: Lines,
+    /// Everybody has connected by then, and nothing is measured yet.
+    pub(super) connected: Instant,
     pub(super) measured_from: Instant,
     pub(super) until: Instant,
 }
@@ -102,19 +104,22 @@ impl Callers {
         };
         let mut program = Program::start_on(CLIENT_CORE, command.stderr(Stdio::piped()))?;
         let errors = program.errors()?;
-        let measured_from = Instant::now() + warm_up;
-        Ok(Run { program, errors, measured_from, until: measured_from + length })
+        let now = Instant::now();
+        let (connected, measured_from) = (now + warm_up * 3 / 4, now + warm_up);
+        Ok(Run { program, errors, connected, measured_from, until: measured_from + length })
     }
 
     pub(super) fn words(&self) -> String {
         let Self { connections, framing, size, depth, life, rate } = self;
         let size = size.strip_suffix("KiB").map_or_else(|| format!("{size} B"), |kib| format!("{kib} KiB"));
+        let rate = rate.map_or_else(String::new, |rate| format!(", {rate} a second"));
         match life {
             Life::Stay => {
-                let rate = rate.map_or_else(String::new, |rate| format!(", {rate} a second"));
                 format!("{connections} connections, {framing}, {size}, x{depth}{rate}")
             }
-            Life::Churn => format!("{connections} connections of {CHURN} messages each, {framing}, {size}"),
+            Life::Churn => {
+                format!("{connections} connections of {CHURN} messages each, {framing}, {size}{rate}")
+            }
             Life::Part => format!(
                 "{connections} callers who end their side and hear the rest, {framing}, 64 B to 64 KiB"
             ),

@@ -129,8 +129,7 @@ fn start(row: &Row) -> Outcome<(Served, Lines)> {
 /// Strikes once before anything is measured: what a process holds that has gone on with connections is compared
 /// with what another such one holds.
 fn strike_before(row: &Row, served: &Served, run: &Run) -> Outcome {
-    let from = run.measured_from - row.callers.warm_up() / 4;
-    pause(from.saturating_duration_since(Instant::now()));
+    pause(run.connected.saturating_duration_since(Instant::now()));
     let fault = if row.is_upgraded() { Fault::Upgrade } else { row.faults[0] };
     fault.strike(served).map(drop)
 }
