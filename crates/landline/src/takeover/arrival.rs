@@ -10,8 +10,11 @@ use std::sync::atomic::{
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
+use rustix::process::getpid;
+
 use super::header;
 use super::keeper::Ended;
+use super::kept::Kept;
 use super::memory::Memory;
 use super::upgrade::own_id;
 use super::worker::Worker;
@@ -88,10 +91,14 @@ pub(super) fn forget() -> io::Result<()> {
     exec::forget(&[MEMORY, CHECK])
 }
 
-/// Whether this program came by an upgrade and has not committed: it may neither accept nor answer.
+/// Whether this program came by an upgrade and has not committed: it may neither accept nor answer. One that was too
+/// late never has, whatever became of other upgrades since.
 pub(super) fn must_commit() -> bool {
-    let number = UPGRADE.load(Relaxed);
-    number > 0 && !memory().ok().flatten().is_none_or(|memory| memory.decision().is_done(number))
+    let is_keeper = |memory: &Memory| {
+        let keeper = Kept::this().map_or_else(getpid, |kept| kept.keeper);
+        memory.decision().is_keeper(keeper)
+    };
+    is_by_upgrade() && !memory().ok().flatten().is_none_or(is_keeper)
 }
 
 /// Whether this program came by an upgrade.
@@ -104,7 +111,7 @@ pub(super) fn commit(worker: Worker) {
     if must_commit() {
         let decision = worker.kept.memory.decision();
         decision.after.store(worker.number, Relaxed);
-        if !decision.commit() {
+        if !decision.commit(UPGRADE.load(Relaxed)) {
             clone::leave(1);
         }
         decision.program.set(worker.kept.program.as_os_str().as_encoded_bytes());

@@ -7,10 +7,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, kill_process, pidfd_open, set_child_subreaper, waitpid,
+};
 
 use super::arrival::MEMORY;
 use super::check::Checking;
@@ -22,6 +26,9 @@ use crate::sys::signals::Set;
 
 /// How often the keeper looks whether the other program has committed.
 const LOOK: Duration = Duration::from_millis(1);
+
+/// How long processes that are ended have for it; they take milliseconds.
+const ENDING: Duration = Duration::from_millis(900);
 
 /// How long somebody who asked waits at most if the signal that says so was lost with a keeper.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -192,6 +199,40 @@ impl Candidate {
             }
         }
     }
+}
+
+/// Ends what a keeper that was killed has started to take over, and waits until it has ended. Only one that has
+/// lost its parent as this process has can be it.
+pub(super) fn end_orphan(id: Pid) {
+    let parent = |of: &str| {
+        let stat = fs::read_to_string(Path::new("/proc").join(of).join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse::<i32>().ok()
+    };
+    if parent(&id.to_string()).is_some_and(|theirs| parent("self") == Some(theirs)) && id != getpid() {
+        end_with_all_it_started(id, Instant::now() + ENDING);
+    }
+}
+
+fn end_with_all_it_started(id: Pid, until: Instant) {
+    let Ok(its_end) = pidfd_open(id, PidfdFlags::empty()) else { return };
+    // One that stands still starts no more.
+    let _ = kill_process(id, Signal::STOP);
+    for child in started_by(id) {
+        end_with_all_it_started(child, until);
+    }
+    let _ = kill_process(id, Signal::KILL);
+    let patience = until.saturating_duration_since(Instant::now());
+    let patience = Timespec { tv_sec: 0, tv_nsec: patience.subsec_nanos().into() };
+    // If it takes longer, nothing is left to be done about it.
+    let _ = poll(&mut [PollFd::new(&its_end, PollFlags::IN)], Some(&patience));
+}
+
+/// The children of whichever of its threads.
+fn started_by(id: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(Path::new("/proc").join(id.to_string()).join("task"));
+    let children = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("children")).ok();
+    let children = threads.into_iter().flatten().flatten().filter_map(children).collect::<String>();
+    children.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().ok()?)).collect()
 }
 
 /// The children of this process, which has one thread.

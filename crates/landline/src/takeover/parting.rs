@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::draining::Place;
 use super::kept::Kept;
 use super::worker::{self, Worker};
-use super::{heir, stub};
+use super::{candidate, heir, stub};
 use crate::sys::arena::Arena;
 use crate::sys::clone;
 use crate::sys::signals::Set;
@@ -132,6 +132,10 @@ pub(crate) async fn is_replaced(keeper_is_gone: impl Future<Output = ()>) -> boo
     if !(worker.kept.memory.decision().fail() && worker.claim_to_be_heir()) {
         another_serves().await;
         return true;
+    }
+    // It has copies of all that is on record, and may have begun to go on with it.
+    if let Some(candidate) = worker.kept.memory.decision().candidate() {
+        candidate::end_orphan(candidate);
     }
     false
 }

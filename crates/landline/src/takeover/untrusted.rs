@@ -34,7 +34,7 @@ fn read_all(memory: &'static Memory) {
     for number in [0, 1, u32::MAX] {
         let _ = (decision.state(number), decision.is_done(number), decision.abort(number, ""));
     }
-    let _ = (decision.begin(true), decision.commit());
+    let _ = (decision.begin(true), decision.commit(1));
     decision.succeed();
     for record in memory.listeners() {
         let _ = (record.words(), record.address(), listeners::number_of(record));

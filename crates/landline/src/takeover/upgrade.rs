@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::atomic::{
     AtomicI32, AtomicU32, AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release},
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
 };
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -142,7 +142,7 @@ impl Decision {
     pub(super) fn abort(&self, number: u32, cause: &str) -> bool {
         self.cause.set(cause.as_bytes());
         let aborted = [STARTING, CHECKING].into_iter().any(|step| {
-            self.word.compare_exchange(word(number, step), word(number, FAILED), AcqRel, Acquire).is_ok()
+            self.word.compare_exchange(word(number, step), word(number, FAILED), SeqCst, Acquire).is_ok()
         });
         if aborted {
             self.failed.give();
@@ -150,9 +150,8 @@ impl Decision {
         aborted
     }
 
-    /// The other program takes over; false if it is too late.
-    pub(super) fn commit(&self) -> bool {
-        let number = self.last().0;
+    /// The other program takes over by the upgrade with this number; false if it is too late.
+    pub(super) fn commit(&self, number: u32) -> bool {
         let committed = word(number, DONE);
         let is_ours = self.word.compare_exchange(word(number, STARTING), committed, AcqRel, Acquire).is_ok();
         if is_ours {
@@ -167,17 +166,15 @@ impl Decision {
         last > number || (last == number && step == DONE)
     }
 
-    /// Decides that an upgrade fails whose keeper was killed, and ends the other program, which that one would have
-    /// done; false if it has committed.
+    /// Decides that an upgrade fails whose keeper was killed; false if the other program has committed.
     pub(super) fn fail(&self) -> bool {
         let (last, step) = self.last();
-        if step == DONE || !(self.abort(last, "its keeper was killed meanwhile") || self.last().1 != DONE) {
-            return false;
-        }
-        if let Some(candidate) = process(&self.candidate).filter(|_| step == STARTING) {
-            let _ = kill_process(candidate, Signal::KILL);
-        }
-        true
+        step != DONE && (self.abort(last, "its keeper was killed meanwhile") || self.last().1 != DONE)
+    }
+
+    /// The process that was to take over last, whether or not it has.
+    pub(super) fn candidate(&self) -> Option<Pid> {
+        process(&self.candidate)
     }
 
     /// The number of the upgrade in which a program is to take over now.
@@ -189,11 +186,9 @@ impl Decision {
     /// Whether the process with this id is to take over in the upgrade that is under way; it is from now on
     /// if nobody was.
     pub(super) fn is_candidate(&self, id: i32) -> bool {
-        let is_it = || {
-            let was = self.candidate.compare_exchange(0, id, AcqRel, Acquire);
-            was.map_or_else(|was| was == id, |_| true)
-        };
-        self.starting_now().is_some() && is_it()
+        let was = self.candidate.compare_exchange(0, id, SeqCst, SeqCst);
+        // Whoever decides that it fails looks for the candidate after that: one of the two sees the other.
+        was.map_or_else(|was| was == id, |_| true) && self.starting_now().is_some()
     }
 
     /// The process that is the keeper now.
@@ -322,13 +317,15 @@ mod tests {
             let number = decision.ask(b"", UPGRADE_PATIENCE).unwrap();
             assert_eq!(decision.ask(b"", UPGRADE_PATIENCE), None);
             assert_eq!(decision.begin(false).unwrap().number, number);
-            assert!(!decision.commit(), "nobody may before the other is stopped");
+            assert!(!decision.commit(number), "nobody may before the other is stopped");
             decision.starting(number);
             if is_aborted {
-                assert!(decision.abort(number, "too slow") && !decision.commit());
+                assert!(decision.abort(number, "too slow") && !decision.commit(number));
                 assert_eq!(decision.state(number), UpgradeState::Failed("too slow".into()));
             } else {
-                assert!(decision.commit() && !decision.abort(number, "too slow") && !decision.commit());
+                assert!(!decision.commit(number + 1), "it is another's");
+                assert!(decision.commit(number));
+                assert!(!decision.abort(number, "too slow") && !decision.commit(number));
                 assert_eq!(decision.state(number), UpgradeState::Done);
             }
         }
@@ -346,7 +343,7 @@ mod tests {
         decision.starting(request.number);
         assert!(decision.is_candidate(4711) && decision.is_candidate(4711) && !decision.is_candidate(4712));
         assert_eq!(decision.keeper(), ours);
-        assert!(decision.commit());
+        assert!(decision.commit(request.number));
         assert_eq!(decision.keeper(), Pid::from_raw(4711));
     }
 

@@ -9,6 +9,7 @@ use std::sync::atomic::{
 };
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getppid, pidfd_open};
 use tokio::io::unix::AsyncFd;
 
@@ -98,10 +99,13 @@ impl Worker {
 /// What the keeper orders. It is there only for a worker.
 pub(crate) fn orders() -> io::Result<Option<Orders>> {
     let Some(worker) = Worker::this() else { return Ok(None) };
-    let pidfd = pidfd_open(worker.kept.keeper, PidfdFlags::NONBLOCK)?;
-    // Had it ended before, its number could be another's by now.
+    // Had it ended before, its number could be another's by now, or nobody's.
     let keeper = match getppid() {
-        Some(parent) if parent == worker.kept.keeper => Some(socket::register_connection(pidfd)?),
+        Some(parent) if parent == worker.kept.keeper => match pidfd_open(parent, PidfdFlags::NONBLOCK) {
+            Ok(pidfd) => Some(socket::register_connection(pidfd)?),
+            Err(Errno::SRCH) => None,
+            Err(error) => return Err(error.into()),
+        },
         _ => None,
     };
     let bell = socket::register_connection(worker.kept.bell.try_clone()?)?;
