@@ -10,6 +10,7 @@
 #[cfg(target_os = "linux")]
 mod bench;
 mod check;
+mod fuzz;
 mod packages;
 mod step;
 mod test;
@@ -28,6 +29,7 @@ usage: cargo xtask TASK
   check           formatting, lints, documentation, dependencies; stops at the first failure
   test [-- ARGS]  every test of the workspace, skipping none; ARGS go to cargo test
   trial [NAME]    a measurement of the real program, held to its bound; without a NAME, a list of them
+  fuzz [SECONDS]  a search for input that can't be stood, for a minute each; it needs a nightly toolchain
   bench [--all] [--rows A,B] [--columns X,Y]
                   what a reply costs landline and others in CPU time, as one table; an unknown name lists those
                   there are
@@ -43,6 +45,8 @@ enum Task {
     Test(Vec<OsString>),
     /// A trial by its name, or the list of them.
     Trial(Option<OsString>),
+    /// How long it is to take.
+    Fuzz(Option<OsString>),
     /// The words that choose a part of the table.
     Bench(Vec<OsString>),
     /// A process that a trial or a benchmark starts from this program: not for people.
@@ -56,6 +60,7 @@ fn main() -> ExitCode {
         Ok(Task::Test(extra)) => enter_workspace().and_then(|()| test::run(extra)),
         Ok(Task::Trial(None)) => trial::list(),
         Ok(Task::Trial(Some(name))) => enter_workspace().and_then(|()| trial::run(&name)),
+        Ok(Task::Fuzz(seconds)) => enter_workspace().and_then(|()| fuzz::run(seconds.as_deref())),
         Ok(Task::Bench(words)) => enter_workspace().and_then(|()| bench::run(&words)),
         Ok(Task::Part(words)) => bench::part(&words).unwrap_or_else(|| trial::part(&words)),
         Ok(Task::Help) => {
@@ -87,6 +92,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Task, String> {
         }
         Some("test") => Task::Test(Vec::new()),
         Some("trial") if rest.len() < 2 => return Ok(Task::Trial(rest.pop())),
+        Some("fuzz") if rest.len() < 2 => return Ok(Task::Fuzz(rest.pop())),
         Some("bench") => return Ok(Task::Bench(rest)),
         Some("part") => return Ok(Task::Part(rest)),
         Some("help" | "--help" | "-h") => Task::Help,
@@ -175,6 +181,7 @@ mod tests {
         assert_eq!(parsed("trial"), Ok(Task::Trial(None)));
         assert_eq!(parsed("trial startup"), Ok(Task::Trial(Some("startup".into()))));
         assert_eq!(parsed("bench --all"), Ok(Task::Bench(vec!["--all".into()])));
+        assert_eq!(parsed("fuzz 5"), Ok(Task::Fuzz(Some("5".into()))));
         assert_eq!(parsed("help"), Ok(Task::Help));
     }
 

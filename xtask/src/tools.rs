@@ -11,6 +11,9 @@ use crate::step::Step;
 const DENY_SERIES: &str = "0.20.";
 const DENY_RELEASE: &str = "0.20.2";
 
+/// The release of cargo-fuzz that is installed.
+const FUZZ_RELEASE: &str = "0.13.2";
+
 /// Where tools are installed, seen from the workspace: out of the way of the user's own, and gone with `cargo
 /// clean`.
 const TOOLS: &str = "target/tools";
@@ -41,6 +44,18 @@ pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
     let install = format!("cargo install cargo-deny --locked --version {DENY_RELEASE} --root {TOOLS}");
     Step::new(&install).run()?;
     Ok(ours)
+}
+
+/// A search path on which there is a cargo-fuzz, installed when it is missing.
+pub(crate) fn with_cargo_fuzz() -> Outcome<String> {
+    let path = env::var("PATH").map_err(|error| format!("PATH: {error}"))?;
+    let folder =
+        env::current_dir().map_err(|error| format!("the current folder: {error}"))?.join(TOOLS).join("bin");
+    if on_path("cargo-fuzz").is_none() && !folder.join("cargo-fuzz").is_file() {
+        Step::new(&format!("cargo install cargo-fuzz --locked --version {FUZZ_RELEASE} --root {TOOLS}"))
+            .run()?;
+    }
+    Ok(format!("{}:{path}", folder.display()))
 }
 
 /// The file that the shell would run for a program's name.

@@ -2,7 +2,8 @@
 //! Only builds with the feature `fault-points` have them.
 //!
 //! `LANDLINE_FAULT=stage:100` kills every worker when it passes the step `stage`: at a moment that is
-//! drawn from the first hundred.
+//! drawn from the first hundred. With `LANDLINE_MISJUDGE` in its environment, the next one does not believe the
+//! kernel that anything was sent: whoever verifies has to notice.
 
 #![cfg_attr(
     not(all(target_os = "linux", feature = "takeover")),
@@ -42,6 +43,17 @@ pub(crate) fn passed(step: Step) {
     #[cfg(feature = "fault-points")]
     chosen::passed(step);
     let _ = step;
+}
+
+/// How far the kernel says that the output is, unless that is to be got wrong.
+#[inline]
+pub(crate) fn judged(written: u64, staged_at: u64) -> u64 {
+    #[cfg(feature = "fault-points")]
+    if std::env::var_os("LANDLINE_MISJUDGE").is_some() {
+        return staged_at;
+    }
+    let _ = staged_at;
+    written
 }
 
 #[cfg(feature = "fault-points")]

@@ -75,6 +75,16 @@ pub mod takeover;
 mod takeover;
 pub mod testing;
 
+/// What a fuzzer calls; for nobody else.
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    /// Takes over memory with this in it.
+    pub fn memory(bytes: &[u8]) {
+        crate::takeover::untrusted::try_out(bytes);
+    }
+}
+
 pub use address::Address;
 pub use client::Client;
 pub use close::CloseReason;

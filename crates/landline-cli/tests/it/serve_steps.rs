@@ -103,6 +103,17 @@ fn what_was_struck_from_the_table_is_closed() {
 }
 
 #[test]
+fn whoever_verifies_notices_when_the_next_worker_is_wrong_about_what_was_sent() {
+    let mut command = command(&["--crash-survival", "on", "--threads", "2", "--framing", "line"]);
+    command.env("LANDLINE_FAULT", "send:20").env("LANDLINE_MISJUDGE", "1");
+    let server = Serving::start(command);
+    let address = server.address;
+    let noticed = thread::spawn(move || converse(address, 0)).join();
+    assert!(noticed.is_err(), "what was sent was sent again, and nobody has noticed");
+    drop(server);
+}
+
+#[test]
 fn a_worker_that_dies_while_it_takes_over_leaves_all_to_the_next() {
     // This one kills only workers that follow others, so somebody has to kill the first.
     let mut command = command(&["--crash-survival", "on", "--threads", "2", "--framing", "line"]);

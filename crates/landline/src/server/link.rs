@@ -1,5 +1,7 @@
 //! What a connection's handle, its driver and its thread share: the socket, its slot, and how it is to end.
 
+mod order;
+
 use std::cell::{Cell, OnceCell};
 use std::fmt;
 use std::io::{self, IoSlice};
@@ -64,14 +66,7 @@ pub(crate) struct Link {
     _guest: Option<Guest>,
 }
 
-/// What a connection's task is told from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Order {
-    /// It has to end.
-    End(CloseReason),
-    /// Another process goes on with it: nothing may happen to it here any more.
-    HandOn,
-}
+pub(crate) use order::Order;
 
 /// What a connection begins with, or goes on with.
 pub(crate) struct Beginning {
@@ -193,44 +188,6 @@ impl Link {
         self.write_waits.get()
     }
 
-    /// Says from outside that it has to end, and why.
-    pub(crate) fn order(&self, reason: CloseReason) {
-        if !self.is_handed_on() {
-            self.order.set(Some(Order::End(reason)));
-            self.wake();
-        }
-    }
-
-    /// Whether another process can go on with it, from what is kept for others.
-    #[cfg(all(target_os = "linux", feature = "takeover"))]
-    pub(crate) fn can_be_handed_on(&self) -> bool {
-        let (Some(server), Some(socket)) = (&self.server, self.stream.as_socket()) else { return false };
-        let saved = self.saved.take();
-        let bytes = saved.as_deref().map_or(&[][..], |bytes| bytes);
-        let can_resume = || server.can_resume(&self.peer, bytes);
-        let can =
-            super::recover::can_go_on(self.slot(), self.checkpoints(), &socket, server.resumes(), can_resume);
-        self.saved.set(saved);
-        can
-    }
-
-    /// Says that another process goes on with it.
-    pub(crate) fn hand_on(&self) {
-        self.order.set(Some(Order::HandOn));
-    }
-
-    /// Says that no other process goes on with it, if one was to.
-    pub(crate) fn take_back(&self) {
-        if self.is_handed_on() {
-            self.order.set(None);
-            self.wake();
-        }
-    }
-
-    fn is_handed_on(&self) -> bool {
-        self.order.get() == Some(Order::HandOn)
-    }
-
     /// Whether it has been idle all the time since.
     pub(crate) fn is_idle_since(&self, since: u64) -> bool {
         let view = self.slot().view();
@@ -269,13 +226,6 @@ impl Link {
             task.wake_by_ref();
             self.task.set(Some(task));
         }
-    }
-
-    /// Remembers the task to wake, and returns what it has been ordered meanwhile.
-    pub(crate) fn orders(&self, cx: &Context<'_>) -> Option<Order> {
-        let task = self.task.take().filter(|task| task.will_wake(cx.waker()));
-        self.task.set(Some(task.unwrap_or_else(|| cx.waker().clone())));
-        self.order.take()
     }
 
     /// Waits until there may be something to read.

@@ -96,11 +96,20 @@ impl Fleet {
         // Before its listeners are closed: those are another's. If nobody stays, that was all.
         takeover::leave(&place, stay.len());
         drop(plan);
-        signals.obey_oneself();
-        let (open, started) = (stay.len(), Instant::now());
-        self.share().events.event(&Event::Parted { open, timeout });
-        self.begin_report();
+        self.share().events.event(&Event::Parted { open: stay.len(), timeout });
         self.enter(Stage::Parted);
+        Some(self.drain_who_stays(&place, signals, timeout).await)
+    }
+
+    async fn drain_who_stays(
+        &mut self,
+        place: &takeover::Place,
+        signals: &mut Signals,
+        timeout: Duration,
+    ) -> DrainReport {
+        self.begin_report();
+        let started = Instant::now();
+        signals.obey_oneself();
         // The first is for the process that serves.
         let hurry = async {
             signals.end(true).await;
@@ -123,7 +132,7 @@ impl Fleet {
         if let Some(reason) = cut {
             self.end_by_cut(reason).await;
         }
-        Some(self.report_replaced(started))
+        self.report_replaced(started)
     }
 
     /// Waits until another process has all but those that stay; none if it has not come to that.

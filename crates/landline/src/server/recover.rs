@@ -19,7 +19,7 @@ use super::table::{Phase, Slot};
 use crate::buffer::Pool;
 use crate::close::CloseReason;
 use crate::event::{Event, PeerAddr};
-use crate::fault::{Step, passed};
+use crate::fault::{Step, judged, passed};
 use crate::sys::arena::Handle;
 use crate::sys::positions::{Positions, positions};
 use crate::sys::socket;
@@ -181,7 +181,7 @@ fn left(slot: &Slot, at: &Checkpoint, socket: &OwnedFd, pool: &Rc<Pool>) -> Opti
         return None;
     }
     let received = usize::try_from(kernel.consumed.checked_sub(base)?).ok()?;
-    let sent = usize::try_from(kernel.written.checked_sub(at.sent)?).ok()?;
+    let sent = usize::try_from(judged(kernel.written, at.sent).checked_sub(at.sent)?).ok()?;
     let (consumed, staged) = (at.consumed as usize, at.output_len as usize);
     let adopt = |handle: Handle, len| match handle {
         Handle::NONE => (len == 0).then_some(None),

@@ -210,17 +210,17 @@ impl Memory {
     }
 
     /// The bytes of all but the buffers, so that a test can write what no worker would.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn bytes(&self) -> &[AtomicU8] {
         self.0.records(0, ARENA)
     }
 
     /// Where the highest descriptor in use lies among the bytes.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const HIGHEST: usize = TABLE + 8;
 
     /// Where the connection with this descriptor lies among the bytes, and where its checkpoints do.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) fn places(number: usize) -> [usize; 2] {
         [SLOTS + number * size_of::<Slot>(), CHECKPOINTS + number * size_of::<Checkpoints>()]
     }

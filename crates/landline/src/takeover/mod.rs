@@ -72,8 +72,8 @@ mod parting;
 pub(crate) mod pulse;
 mod stub;
 mod sweep;
-#[cfg(test)]
-mod untrusted;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod untrusted;
 pub(crate) mod upgrade;
 mod watchdog;
 mod worker;

@@ -1,12 +1,26 @@
 //! Whatever lies in the memory of a program before, whoever reads it ends, and without a panic.
 
+use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
-
-use proptest::prelude::*;
 
 use super::memory::Memory;
 use super::{blame, draining, listeners};
 use crate::sys::arena::Arena;
+
+/// Writes what a fuzzer has come up with into memory, and reads it.
+pub(crate) fn try_out(bytes: &[u8]) {
+    static MEMORY: OnceLock<Memory> = OnceLock::new();
+    let Some((used, words)) = bytes.split_first_chunk::<2>() else { return };
+    let words: Vec<u32> =
+        words.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
+    if let Ok(memory) = Memory::new()
+        && !words.is_empty()
+    {
+        let memory = MEMORY.get_or_init(|| memory);
+        fill(memory, &words, u16::from_le_bytes(*used));
+        read_all(memory);
+    }
+}
 
 /// How many connections are written over.
 const CONNECTIONS: usize = 64;
@@ -46,20 +60,39 @@ fn read_all(memory: &'static Memory) {
     let _ = Arena::over(memory.arena(), memory.blocks_in_use()).take(1);
 }
 
-#[test]
-fn whatever_lies_in_the_memory_whoever_reads_it_ends_without_a_panic() {
-    let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
-    let likely = prop::sample::select(vec![0, 1, 2, 3, 4, 5, 0x7fff_ffff, 0x8000_0000, u32::MAX]);
-    let words = prop::collection::vec(prop_oneof![3 => likely, 1 => any::<u32>()], 1..200);
-    proptest!(ProptestConfig::with_cases(8), |(words in words, used: u16)| {
-        fill(memory, &words, used);
-        read_all(memory);
-    });
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
 
-#[test]
-fn a_table_that_says_it_was_used_up_is_no_longer_than_there_is_room() {
-    let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
-    memory.bytes()[Memory::HIGHEST..][..8].iter().for_each(|byte| byte.store(u8::MAX, Relaxed));
-    assert_eq!((memory.claims().count(), memory.blocks_in_use().count()), (0, 0));
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn whatever_lies_in_the_memory_whoever_reads_it_ends_without_a_panic() {
+        let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
+        let likely = prop::sample::select(vec![0, 1, 2, 3, 4, 5, 0x7fff_ffff, 0x8000_0000, u32::MAX]);
+        let words = prop::collection::vec(prop_oneof![3 => likely, 1 => any::<u32>()], 1..200);
+        proptest!(ProptestConfig::with_cases(8), |(words in words, used: u16)| {
+            fill(memory, &words, used);
+            read_all(memory);
+        });
+    }
+
+    #[test]
+    fn a_table_that_says_it_was_used_up_is_no_longer_than_there_is_room() {
+        let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
+        memory.bytes()[Memory::HIGHEST..][..8].iter().for_each(|byte| byte.store(u8::MAX, Relaxed));
+        assert_eq!((memory.claims().count(), memory.blocks_in_use().count()), (0, 0));
+    }
+
+    #[test]
+    fn what_fuzzers_have_found_worth_keeping_is_read_to_its_end() {
+        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/memory");
+        let files: Vec<_> = fs::read_dir(corpus).unwrap().map(|file| file.unwrap().path()).collect();
+        assert!(!files.is_empty());
+        for file in files {
+            try_out(&fs::read(file).unwrap());
+        }
+    }
 }
