@@ -2,6 +2,7 @@
 //! toolchain, which nothing else does.
 
 use std::ffi::OsStr;
+use std::fs;
 
 use crate::Outcome;
 use crate::step::Step;
@@ -20,11 +21,14 @@ pub(crate) fn run(seconds: Option<&OsStr>) -> Outcome {
     };
     let path = tools::with_cargo_fuzz()?;
     for target in TARGETS {
-        // Each round leaves views of the memory behind, on purpose: they are there for as long as a process.
-        let limits = format!("-max_total_time={seconds} -detect_leaks=0 -timeout=10 -max_len=4096");
-        // What cargo has set for this program would lead back to its own toolchain.
+        // What is found goes to the first folder, and what is worth keeping is taken over by hand.
+        let found = format!("target/fuzz/{target}");
+        fs::create_dir_all(&found).map_err(|error| format!("cannot make {found}: {error}"))?;
+        // Each round leaves views of the memory behind, on purpose: they are there for as long as a process. And what
+        // cargo has set for this program would lead back to its own toolchain.
         let line = format!(
-            "env -u CARGO -u RUSTUP_TOOLCHAIN PATH={path} cargo +nightly fuzz run {target} -- {limits}"
+            "env -u CARGO -u RUSTUP_TOOLCHAIN ASAN_OPTIONS=detect_leaks=0 PATH={path} cargo +nightly fuzz run {target} \
+             {found} fuzz/corpus/{target} -- -max_total_time={seconds} -timeout=10 -max_len=4096"
         );
         Step::new(&line).run()?;
     }
