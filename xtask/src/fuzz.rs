@@ -24,7 +24,7 @@ pub(crate) fn run(seconds: Option<&OsStr>) -> Outcome {
         // What is found goes to the first folder, and what is worth keeping is taken over by hand.
         let found = format!("target/fuzz/{target}");
         fs::create_dir_all(&found).map_err(|error| format!("cannot make {found}: {error}"))?;
-        // Each round leaves views of the memory behind, on purpose: they are there for as long as a process. And what
+        // Each round leaves an arena behind, on purpose: one is there for as long as a process. And what
         // cargo has set for this program would lead back to its own toolchain.
         let line = format!(
             "env -u CARGO -u RUSTUP_TOOLCHAIN ASAN_OPTIONS=detect_leaks=0 PATH={path} cargo +nightly fuzz run {target} \

@@ -10,13 +10,11 @@ use crate::sys::arena::Arena;
 /// Writes what a fuzzer has come up with into memory, and reads it.
 pub(crate) fn try_out(bytes: &[u8]) {
     static MEMORY: OnceLock<Memory> = OnceLock::new();
-    let Some((used, words)) = bytes.split_first_chunk::<2>() else { return };
-    let words: Vec<u32> =
-        words.chunks_exact(4).map(|word| u32::from_le_bytes([word[0], word[1], word[2], word[3]])).collect();
-    if let Ok(memory) = Memory::new()
-        && !words.is_empty()
-    {
-        let memory = MEMORY.get_or_init(|| memory);
+    let Some((used, words)) = bytes.split_first_chunk() else { return };
+    let (words, _) = words.as_chunks();
+    let words: Vec<u32> = words.iter().copied().map(u32::from_le_bytes).collect();
+    if !words.is_empty() {
+        let memory = MEMORY.get_or_init(|| Memory::new().expect("there is memory"));
         fill(memory, &words, u16::from_le_bytes(*used));
         read_all(memory);
     }
