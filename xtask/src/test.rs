@@ -23,6 +23,17 @@ const NEEDS: &[Need] = &[
         package: "valgrind",
         reason: "the test that counts the instructions of a message",
     },
+    Need { program: "haproxy", package: "haproxy", reason: "the tests behind a balancer" },
+    Need {
+        program: "/usr/sbin/nginx",
+        package: "nginx-core",
+        reason: "the tests behind another one; Debian starts it on port 80 as well",
+    },
+    Need {
+        program: "/usr/lib/nginx/modules/ngx_stream_module.so",
+        package: "libnginx-mod-stream",
+        reason: "nginx as a balancer",
+    },
 ];
 
 /// Installs what is missing, then runs the tests with `extra` handed to `cargo test`.

@@ -184,7 +184,7 @@ pub(crate) enum CtlCommand {
         sort: SortKey,
 
         /// Only those in this state: idle, receiving, answering, sending or closing
-        #[arg(long, value_name = "STATE", value_parser = ["idle", "receiving", "answering", "sending", "closing"])]
+        #[arg(long, value_name = "STATE", value_parser = ["idle", "receiving", "answering", "sending", "closing", "opening"])]
         state: Option<String>,
     },
     /// Show all that is known of one connection, as JSON

@@ -41,6 +41,11 @@ pub(crate) struct ServerSettings {
     #[serde(deserialize_with = "key::per_second")]
     pub(crate) max_accept_rate: Option<NonZeroU32>,
 
+    /// Callers at a time who have not finished their PROXY header or TLS handshake [default: 2000]
+    #[arg(long, value_name = "COUNT", value_parser = units::count)]
+    #[serde(deserialize_with = "key::count")]
+    pub(crate) max_handshakes: Option<usize>,
+
     /// When full, close whoever has been idle for longest, and for at least this long [default: 5m]
     #[arg(long, value_name = "DUR", value_parser = units::limit)]
     #[serde(deserialize_with = "key::limit")]
@@ -126,6 +131,17 @@ pub(crate) struct ListenerSettings {
     #[arg(long, value_name = "NETWORK")]
     #[serde(deserialize_with = "key::networks")]
     pub(crate) deny: Vec<Network>,
+
+    /// Take callers from proxies of this network and from nobody else; each has to say by a PROXY header for
+    /// whom it calls
+    #[arg(long, value_name = "NETWORK")]
+    #[serde(deserialize_with = "key::networks")]
+    pub(crate) proxy_from: Vec<Network>,
+
+    /// Close a caller that takes this long for its PROXY header, or for its TLS handshake [default: 10s]
+    #[arg(long, value_name = "DUR", value_parser = units::limit)]
+    #[serde(deserialize_with = "key::limit")]
+    pub(crate) handshake_timeout: Option<Limit>,
 
     /// Close a connection on which nothing happened for this long [default: none]
     #[arg(long, value_name = "DUR", value_parser = units::limit)]
@@ -217,6 +233,7 @@ impl ServerSettings {
             max_connections: self.max_connections.or(others.max_connections),
             max_connections_per_ip: self.max_connections_per_ip.or(others.max_connections_per_ip),
             max_accept_rate: self.max_accept_rate.or(others.max_accept_rate),
+            max_handshakes: self.max_handshakes.or(others.max_handshakes),
             idle_reclaim: self.idle_reclaim.or(others.idle_reclaim),
             drain_timeout: self.drain_timeout.or(others.drain_timeout),
             drain_delay: self.drain_delay.or(others.drain_delay),
@@ -245,6 +262,8 @@ impl ListenerSettings {
             excess: self.excess.or(others.excess),
             allow: [self.allow, others.allow].concat(),
             deny: [self.deny, others.deny].concat(),
+            proxy_from: [self.proxy_from, others.proxy_from].concat(),
+            handshake_timeout: self.handshake_timeout.or(others.handshake_timeout),
             idle_timeout: self.idle_timeout.or(others.idle_timeout),
             max_connection_time: self.max_connection_time.or(others.max_connection_time),
             max_connection_age: self.max_connection_age.or(others.max_connection_age),

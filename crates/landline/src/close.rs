@@ -29,6 +29,10 @@ pub enum CloseReason {
     WriteTimeout,
     /// Nothing was said for longer than `idle_timeout`.
     IdleTimeout,
+    /// What comes before the first message took longer than `handshake_timeout`.
+    HandshakeTimeout,
+    /// The two sides found no way to talk in secret, or did not trust each other.
+    HandshakeFailed,
     /// A message came more slowly than `min_receive_rate`.
     TooSlow,
     /// The connection lasted longer than `max_connection_time`.
@@ -69,7 +73,7 @@ pub(crate) enum Farewell {
 
 impl CloseReason {
     /// Every reason, in the order the docs list them.
-    pub const ALL: [CloseReason; 22] = [
+    pub const ALL: [CloseReason; 24] = [
         Self::PeerClosed,
         Self::PeerReset,
         Self::PeerVanished,
@@ -81,6 +85,8 @@ impl CloseReason {
         Self::MessageTimeout,
         Self::WriteTimeout,
         Self::IdleTimeout,
+        Self::HandshakeTimeout,
+        Self::HandshakeFailed,
         Self::TooSlow,
         Self::ConnectionTimeout,
         Self::Retired,
@@ -108,6 +114,8 @@ impl CloseReason {
             Self::MessageTimeout => "message_timeout",
             Self::WriteTimeout => "write_timeout",
             Self::IdleTimeout => "idle_timeout",
+            Self::HandshakeTimeout => "handshake_timeout",
+            Self::HandshakeFailed => "handshake_failed",
             Self::TooSlow => "too_slow",
             Self::ConnectionTimeout => "connection_timeout",
             Self::Retired => "retired",
@@ -136,6 +144,8 @@ impl CloseReason {
             Self::MessageTimeout => "message unfinished for too long",
             Self::WriteTimeout => "client took no reply for too long",
             Self::IdleTimeout => "idle for too long",
+            Self::HandshakeTimeout => "handshake took too long",
+            Self::HandshakeFailed => "handshake failed",
             Self::TooSlow => "message came too slowly",
             Self::ConnectionTimeout => "connected for too long",
             Self::Retired => "old enough to call again",
@@ -176,6 +186,7 @@ impl CloseReason {
             | Self::MessageTooLong
             | Self::MessageTimeout
             | Self::IdleTimeout
+            | Self::HandshakeFailed
             | Self::TooSlow
             | Self::ConnectionTimeout
             | Self::Retired
@@ -185,6 +196,7 @@ impl CloseReason {
             Self::PeerClosed
             | Self::PeerReset
             | Self::PeerVanished
+            | Self::HandshakeTimeout
             | Self::MessageTruncated
             | Self::DrainDeadline
             | Self::Cut

@@ -65,6 +65,7 @@ pub mod error;
 pub mod event;
 mod fault;
 pub mod frame;
+mod proxy;
 mod server;
 mod service;
 mod sys;

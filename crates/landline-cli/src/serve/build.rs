@@ -82,6 +82,7 @@ fn with_server_settings(server: Server, settings: &ServerSettings) -> Server {
     let server = set(server, settings.max_connections, Server::max_connections);
     let server = set(server, settings.max_connections_per_ip, Server::max_connections_per_ip);
     let server = set(server, settings.max_accept_rate, Server::max_accept_rate);
+    let server = set(server, settings.max_handshakes, Server::max_handshakes);
     let server = set(server, settings.idle_reclaim, Server::idle_reclaim);
     let server = set(server, settings.drain_delay.map(Option::unwrap_or_default), Server::drain_delay);
     set(server, settings.drain_timeout, Server::drain_timeout)
@@ -90,6 +91,7 @@ fn with_server_settings(server: Server, settings: &ServerSettings) -> Server {
 fn with_listener_settings(server: Server, settings: &ListenerSettings) -> Result<Server, Failure> {
     let server = settings.allow.iter().fold(server, |server, network| server.allow(*network));
     let server = settings.deny.iter().fold(server, |server, network| server.deny(*network));
+    let server = settings.proxy_from.iter().fold(server, |server, network| server.proxy_from(*network));
     let excess = settings.excess.map(|excess| match excess {
         ExcessName::Say => Excess::Say,
         ExcessName::Wait => Excess::Wait,
@@ -97,6 +99,7 @@ fn with_listener_settings(server: Server, settings: &ListenerSettings) -> Result
         ExcessName::Reset => Excess::Reset,
     });
     let server = set(server, excess, Server::excess);
+    let server = set(server, settings.handshake_timeout, Server::handshake_timeout);
     let server = set(server, settings.idle_timeout, Server::idle_timeout);
     let server = set(server, settings.max_connection_time, Server::max_connection_time);
     let server = set(server, settings.max_connection_age, Server::max_connection_age);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test, a panic is how to fail, in helpers too")]
 
 #[cfg(target_os = "linux")]
+mod balancer;
 mod bench;
 #[cfg(target_os = "linux")]
 mod bench_ports;
@@ -22,6 +23,7 @@ mod serve_log;
 #[cfg(target_os = "linux")]
 mod serve_parting;
 mod serve_prometheus;
+mod serve_proxied;
 mod serve_start;
 #[cfg(target_os = "linux")]
 #[cfg(feature = "fault-points")]

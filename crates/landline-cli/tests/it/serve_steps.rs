@@ -8,10 +8,16 @@ use std::thread;
 
 use crate::serving::*;
 
-/// A caller who says all kinds of things, in pieces, and checks every byte that it hears.
-fn converse(address: SocketAddr, seed: usize) {
+const BY_PROXY: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 8081\r\n";
+
+/// A caller who says all kinds of things, in pieces, after this header, and checks every byte that it hears.
+fn converse(address: SocketAddr, seed: usize, header: &str) {
     for call in 0..8 {
         let mut caller = Caller::connect(address);
+        // Half of them say the rest of it when it may have been looked at.
+        let (first, rest) = header.split_at(if call % 2 == 0 { header.len() } else { header.len() / 2 });
+        caller.says(first);
+        caller.says(rest);
         for turn in 0..6 {
             let kind = seed + 5 * call + turn;
             let lines: Vec<u8> = (0..=kind % 4).flat_map(|line| message(kind * 31 + line)).collect();
@@ -33,15 +39,19 @@ fn message(number: usize) -> Vec<u8> {
     text.into_iter().cycle().take(len).chain(*b"\n").collect()
 }
 
-/// How often workers were killed while callers were served.
-fn deaths_at(step: &str, within: u32) -> usize {
-    let mut command = command(&["--crash-survival", "on", "--threads", "2", "--framing", "line"]);
+/// How often workers were killed while callers were served, each of whom began with this header.
+fn deaths_at(step: &str, within: u32, header: &str) -> usize {
+    let mut flags = vec!["--crash-survival", "on", "--threads", "2", "--framing", "line"];
+    if !header.is_empty() {
+        flags.extend(["--proxy-from", "127.0.0.1"]);
+    }
+    let mut command = command(&flags);
     command.env("LANDLINE_FAULT", format!("{step}:{within}"));
     let server = Serving::start(command);
     let address = server.address;
     thread::scope(|scope| {
         for seed in 0..6 {
-            scope.spawn(move || converse(address, seed));
+            scope.spawn(move || converse(address, seed, header));
         }
     });
     let ended = server.stop();
@@ -49,7 +59,14 @@ fn deaths_at(step: &str, within: u32) -> usize {
 }
 
 fn survives(step: &str, within: u32) {
-    assert!(deaths_at(step, within) > 0, "it never died at {step}");
+    assert!(deaths_at(step, within, "") > 0, "it never died at {step}");
+}
+
+#[test]
+fn a_caller_by_way_of_a_proxy_is_who_it_was_wherever_the_process_dies() {
+    for (step, within) in [("accept", 4), ("begin", 4), ("claim", 20), ("receive", 20), ("send", 20)] {
+        assert!(deaths_at(step, within, BY_PROXY) > 0, "it never died at {step}");
+    }
 }
 
 #[test]
@@ -108,7 +125,7 @@ fn whoever_verifies_notices_when_the_next_worker_is_wrong_about_what_was_sent() 
     command.env("LANDLINE_FAULT", "send:20").env("LANDLINE_MISJUDGE", "1");
     let server = Serving::start(command);
     let address = server.address;
-    let noticed = thread::spawn(move || converse(address, 0)).join();
+    let noticed = thread::spawn(move || converse(address, 0, "")).join();
     assert!(noticed.is_err(), "what was sent was sent again, and nobody has noticed");
     drop(server);
 }

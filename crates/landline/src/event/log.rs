@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn connected(id: u64) -> Event {
-        Event::Connected { id, peer: PeerAddr::Ip("127.0.0.1:53122".parse().unwrap()), open: 1 }
+        Event::Connected { id, peer: PeerAddr::Ip("127.0.0.1:53122".parse().unwrap()), via: None, open: 1 }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 
-use super::{Event, Refusal, Subscriber};
+use super::{Event, Named, Refusal, Subscriber};
 use crate::close::CloseReason;
 use crate::server::Monitor;
 use crate::sys::region::Region;
@@ -175,6 +175,8 @@ pub(crate) struct Counts {
     opened: AtomicU64,
     closed: [AtomicU64; CloseReason::ALL.len()],
     refused: [AtomicU64; Refusal::ALL.len()],
+    /// By way of proxies, by whom those have named.
+    by_proxy: [AtomicU64; Named::ALL.len()],
     accept_failures: AtomicU64,
     turned_away: AtomicU64,
     /// Those that were done, and those that failed.
@@ -192,7 +194,12 @@ impl Counts {
                 self.max_connections.store(*max_connections, Relaxed);
                 self.enter(ServerState::Serving);
             }
-            Event::Connected { .. } => add(&self.opened, 1),
+            Event::Connected { via, .. } => {
+                add(&self.opened, 1);
+                if let Some(via) = via {
+                    add_at(&self.by_proxy, via.named as usize);
+                }
+            }
             Event::Closed { reason, messages, bytes_in, bytes_out, lasted, .. } => {
                 add_at(&self.closed, *reason as usize);
                 self.traffic.close(*messages, *bytes_in, *bytes_out);
@@ -255,7 +262,7 @@ mod tests {
     }
 
     fn connected() -> Event {
-        Event::Connected { id: 1, peer: PeerAddr::Unnamed, open: 1 }
+        Event::Connected { id: 1, peer: PeerAddr::Unnamed, via: None, open: 1 }
     }
 
     #[track_caller]
@@ -370,5 +377,7 @@ mod tests {
         assert!(reasons.iter().copied().eq(0..reasons.len()));
         let refusals = Refusal::ALL.map(|refusal| refusal as usize);
         assert!(refusals.iter().copied().eq(0..refusals.len()));
+        let named = Named::ALL.map(|named| named as usize);
+        assert!(named.iter().copied().eq(0..named.len()));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Charset, Event, PeerAddr, escape};
+use super::{Charset, Event, Named, PeerAddr, Via, escape};
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -52,10 +52,14 @@ impl Event {
                 let lost = if *lost > 0 { format!(", {lost} lost") } else { String::new() };
                 format!("took over {}{lost}", count(*resumed as u64, "connection"))
             }
-            Event::Connected { id, peer, open } => match peer {
-                PeerAddr::Ip(_) | PeerAddr::Local { .. } => format!("#{id} {peer} connected ({open} open)"),
-                PeerAddr::Unnamed => format!("#{id} connected ({open} open)"),
-            },
+            Event::Connected { id, peer, via, open } => {
+                let peer = match peer {
+                    PeerAddr::Ip(_) | PeerAddr::Local { .. } => format!(" {peer}"),
+                    PeerAddr::Unnamed => String::new(),
+                };
+                let via = via.map(|via| via_words(&via)).unwrap_or_default();
+                format!("#{id}{peer} connected{via} ({open} open)")
+            }
             Event::Closed { id, reason, detail, messages, bytes_in, bytes_out, lasted, .. } => {
                 let detail = detail
                     .as_ref()
@@ -184,6 +188,16 @@ pub(super) fn escaped<S: serde::Serializer>(
 #[cfg(feature = "log")]
 pub(super) fn escaped_text<S: serde::Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&escape(text.as_bytes(), Charset::Ascii))
+}
+
+/// By way of whom somebody called.
+fn via_words(via: &Via) -> String {
+    match via.named {
+        Named::Client => format!(" by way of {}", via.proxy),
+        Named::Proxy => ", a proxy itself".to_owned(),
+        Named::Nobody => ", a proxy that does not say for whom".to_owned(),
+        Named::Local => ", a proxy for somebody on its machine".to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
 use tokio_util::sync::CancellationToken;
 
+use super::crew::Caller;
 use super::door::{Door, Reserved};
 use crate::error::describe;
 use crate::event::{Event, PeerAddr, Refusal};
@@ -190,7 +191,7 @@ impl Acceptor {
                     passed(Step::Accept);
                     self.invalid = 0;
                     let peer = address.map_or_else(|| local_peer(&socket), PeerAddr::Ip);
-                    self.door.arrive(socket, peer, reserved);
+                    self.door.arrive(Caller::new(socket, peer), reserved);
                     continue;
                 }
                 Err(error) => error,

@@ -27,6 +27,13 @@ impl FromStr for Network {
     }
 }
 
+impl Network {
+    /// Whether this address is of it.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        self.0.contains(&address)
+    }
+}
+
 impl std::fmt::Display for Network {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.0.fmt(f)
@@ -50,7 +57,7 @@ impl Access {
     /// Whether somebody with this address may call. Who has no address is on this machine.
     pub(crate) fn admits(&self, peer: Option<IpAddr>) -> bool {
         let Some(peer) = peer else { return true };
-        let matching = self.rules.iter().filter(|(network, _)| network.0.contains(&peer));
+        let matching = self.rules.iter().filter(|(network, _)| network.contains(peer));
         // `false < true`, so among rules alike the minimum of `allowed` wins by being turned round.
         let decisive = matching.max_by_key(|(network, allowed)| (network.0.prefix_len(), !allowed));
         match decisive {

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::access::Access;
@@ -37,6 +38,18 @@ pub(crate) struct Pass {
     pub(crate) admitted: Admitted,
     /// Behind a pointer, because most servers have no rule that counts addresses.
     pub(crate) address: Option<Box<IpPlace>>,
+    /// If something comes before the first message, until it is done.
+    pub(crate) handshake: Option<Handshake>,
+}
+
+/// Somebody's PROXY header and TLS handshake: they count as going on for as long as this exists.
+#[derive(Debug)]
+pub(crate) struct Handshake(Arc<AtomicUsize>);
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 /// One exact number of each kind for the whole server, whichever thread and whichever listener accepts.
@@ -44,6 +57,8 @@ pub(crate) struct Pass {
 pub(crate) struct Admission {
     table: Arc<Table>,
     max_connections: usize,
+    max_handshakes: usize,
+    handshakes: Arc<AtomicUsize>,
     pace: Option<Arc<Pace>>,
     per_ip: Option<Arc<PerIp>>,
 }
@@ -64,7 +79,8 @@ impl Admission {
             Some(per_ip) => per_ip.with_max(max),
             None => Arc::new(PerIp::new(max)),
         });
-        Self { table, max_connections, pace, per_ip }
+        let handshakes = before.map_or_else(Arc::default, |before| Arc::clone(&before.handshakes));
+        Self { table, max_connections, max_handshakes: config.max_handshakes, handshakes, pace, per_ip }
     }
 
     pub(crate) fn max_connections(&self) -> usize {
@@ -74,6 +90,13 @@ impl Admission {
     /// Takes a place before anybody is accepted for it: for callers who are left waiting while there is none.
     pub(crate) fn reserve(&self) -> Option<Admitted> {
         self.table.admit(self.max_connections)
+    }
+
+    /// Counts one more handshake, unless there are as many as may be.
+    pub(crate) fn begin_handshake(&self) -> Option<Handshake> {
+        let more = |going_on| (going_on < self.max_handshakes).then_some(going_on + 1);
+        self.handshakes.fetch_update(Relaxed, Relaxed, more).ok()?;
+        Some(Handshake(Arc::clone(&self.handshakes)))
     }
 
     /// Completes when a place may have become free. Cancel-safe.
@@ -113,7 +136,7 @@ impl Admission {
         if self.pace.as_ref().is_some_and(|pace| !pace.take(attempt.now)) {
             return Verdict::Refuse(Refusal::TooFast);
         }
-        Verdict::Admit(Pass { admitted, address })
+        Verdict::Admit(Pass { admitted, address, handshake: None })
     }
 }
 

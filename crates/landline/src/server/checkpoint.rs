@@ -148,7 +148,14 @@ impl Checkpoints {
     /// Puts a changed one in its place.
     #[inline]
     pub(crate) fn update(&self, change: impl FnOnce(&mut Checkpoint)) {
-        let mut checkpoint = self.current().unwrap_or(Checkpoint::START);
+        self.begin_or_update(|| 0, change);
+    }
+
+    /// The same; if there is none yet, of one whose first message `begins` there in the input.
+    #[inline]
+    pub(crate) fn begin_or_update(&self, begins: impl FnOnce() -> u64, change: impl FnOnce(&mut Checkpoint)) {
+        let start = || Checkpoint { answered: begins(), ..Checkpoint::START };
+        let mut checkpoint = self.current().unwrap_or_else(start);
         change(&mut checkpoint);
         self.publish(&checkpoint);
     }

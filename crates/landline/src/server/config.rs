@@ -44,6 +44,10 @@ pub struct Config {
     /// When the server is full, how long a connection must have been idle to make room for a new caller;
     /// whoever has been for longest goes. Default: 5 min. `None`: nobody makes room.
     pub idle_reclaim: Option<Duration>,
+    /// How many callers may be at what comes before the first message, be it a PROXY header or a TLS handshake;
+    /// who comes beyond is refused. Default: 2,000, because each costs memory and computing before anything
+    /// is known of it.
+    pub max_handshakes: usize,
     /// How long callers are still taken once a drain has begun and the server says that it is not ready, so
     /// that balancers have time to notice. Default: not at all.
     pub drain_delay: Duration,
@@ -66,6 +70,15 @@ pub struct Policy {
     pub allow: Vec<Network>,
     /// Who may not. Of two rules alike, this one decides. Default: nobody.
     pub deny: Vec<Network>,
+    /// The proxies that may call, and no one else: each has to say by a PROXY header, version 1 or 2, for whom
+    /// it calls, before anything else. By whom it names, callers are let in, counted and told of. On a Unix
+    /// socket, whoever may open its file is one. Default: none, and then such a header is a message like any
+    /// other.
+    pub proxy_from: Vec<Network>,
+    /// How long a caller may take for what comes before the first message: its PROXY header, then its TLS
+    /// handshake, each. Default: 10 s, which programs need a fraction of even on bad links. It holds only where
+    /// there is such a thing: on a plain listener nobody has to speak first.
+    pub handshake_timeout: Option<Duration>,
     /// How long a connection may be silent between two messages. Default: for ever, because a person at a
     /// prompt thinks; dead peers are found by keepalive.
     pub idle_timeout: Option<Duration>,
@@ -116,6 +129,7 @@ impl Default for Config {
             max_connections_per_ip: None,
             max_accept_rate: None,
             idle_reclaim: Some(Duration::from_secs(5 * 60)),
+            max_handshakes: 2000,
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(10),
             threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
@@ -129,6 +143,8 @@ impl Default for Policy {
             excess: Excess::Say,
             allow: Vec::new(),
             deny: Vec::new(),
+            proxy_from: Vec::new(),
+            handshake_timeout: Some(Duration::from_secs(10)),
             idle_timeout: None,
             max_connection_time: None,
             max_connection_age: None,

@@ -57,10 +57,11 @@ impl Connection {
         stream: impl AsyncRead + AsyncWrite + 'static,
     ) -> io::Result<Self> {
         let admitted = local.table.admit(1).ok_or(io::ErrorKind::ResourceBusy)?;
-        let seat = admitted.seat(0, PeerAddr::Unnamed, local.entry());
+        let seat = admitted.seat(0, PeerAddr::Unnamed.into(), local.entry());
         local.look_after(&policy);
         let (stream, policy) = (Stream::other(stream), Arc::new(policy));
-        let beginning = Beginning { stream, seat, address: None, policy, server: None, guest: None };
+        let beginning =
+            Beginning { stream, seat, via: None, address: None, policy, server: None, guest: None };
         Ok(Self { link: Link::new(Rc::clone(local), beginning) })
     }
 

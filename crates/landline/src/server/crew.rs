@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::admission::Pass;
 use super::listener::Listener;
-use crate::event::PeerAddr;
+use crate::event::{PeerAddr, Via};
 
 /// How many connections may be on their way to a thread. When more are, they stay where they were accepted.
 const INBOX: usize = 1024;
@@ -43,6 +43,23 @@ pub(crate) enum Errand {
 pub(crate) struct Caller {
     pub(crate) socket: OwnedFd,
     pub(crate) peer: PeerAddr,
+    /// Behind a pointer, because most servers have no proxies before them.
+    pub(crate) by_proxy: Option<Box<ByProxy>>,
+}
+
+/// How somebody came by way of a proxy.
+#[derive(Debug)]
+pub(crate) struct ByProxy {
+    pub(crate) via: Via,
+    /// How long the proxy's header is, in bytes. It was looked at, and is still there to be read.
+    pub(crate) header_len: u16,
+}
+
+impl Caller {
+    /// Somebody who calls as who they are.
+    pub(crate) fn new(socket: OwnedFd, peer: PeerAddr) -> Self {
+        Self { socket, peer, by_proxy: None }
+    }
 }
 
 /// A connection on its way to its thread.

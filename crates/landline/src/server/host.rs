@@ -20,7 +20,7 @@ use super::local::Local;
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 use super::plan::Plan;
 use super::stream::Stream;
-use super::table::Seat;
+use super::table::{Seat, Who};
 use crate::event::{Event, Refusal};
 use crate::fault::{Step, passed};
 use crate::sys::socket;
@@ -109,15 +109,23 @@ impl Host {
 
     /// Serves a connection on this thread from now on.
     fn host(self: &Rc<Self>, arrival: Arrival) {
-        let Arrival { caller, pass: Pass { admitted, address }, listener, place } = arrival;
-        let index = descriptor(&caller.socket);
-        let stream = match Stream::socket(caller.socket) {
+        let Arrival { caller, pass: Pass { admitted, address, handshake }, listener, place } = arrival;
+        let Caller { socket, peer, by_proxy } = caller;
+        let (via, header_len) = by_proxy.map_or((None, 0), |by| (Some(by.via), by.header_len));
+        let index = descriptor(&socket);
+        let stream = match Stream::socket(socket) {
             Ok(stream) => stream,
             Err(error) => return self.local.exhausted(&error, 1),
         };
-        let seat = admitted.seat(index, caller.peer, self.local.entry());
+        let seat = admitted.seat(index, Who { peer, header_len }, self.local.entry());
         passed(Step::Begin);
-        let beginning = self.beginning((stream, seat, address), &listener, place);
+        // Not before it is in the table: if this process dies in between, the next one reads it away.
+        if let Some(socket) = stream.as_socket().filter(|_| header_len > 0) {
+            // It is there, whole.
+            let _ = socket::read_away(&socket, header_len.into());
+        }
+        drop(handshake);
+        let beginning = Beginning { via, ..self.beginning((stream, seat, address), &listener, place) };
         let link = Link::new(Rc::clone(&self.local), beginning);
         if let Some(reason) = self.local.is_cut() {
             link.order(reason);
@@ -150,7 +158,8 @@ impl Host {
         place: Place,
     ) -> Beginning {
         let (policy, server) = (Arc::clone(&listener.policy), Some(Arc::clone(&listener.server)));
-        Beginning { stream, seat, address, policy, server, guest: Some(Guest::new(self, place)) }
+        let guest = Some(Guest::new(self, place));
+        Beginning { stream, seat, via: None, address, policy, server, guest }
     }
 
     /// Tells a caller that it is not let in, and sees to it that it can read so.

@@ -50,6 +50,7 @@ pub(crate) fn due(view: &View, now: u64, policy: &Policy) -> Option<Due> {
         Phase::Receiving if is_slow(view.unfinished, elapsed, policy) => {
             return Some(Due::Cut(CloseReason::TooSlow));
         }
+        Phase::Opening => (policy.handshake_timeout, CloseReason::HandshakeTimeout),
         Phase::Receiving => (policy.message_timeout, CloseReason::MessageTimeout),
         Phase::Sending => (policy.write_timeout, CloseReason::WriteTimeout),
         // A handler takes the time it takes.
@@ -88,6 +89,7 @@ fn span(from: u64, to: u64) -> Duration {
 /// The shortest time limit of a policy that the sweep holds connections to, if there is one.
 pub(crate) fn shortest(policy: &Policy) -> Option<Duration> {
     let limits = [
+        policy.handshake_timeout,
         policy.message_timeout,
         policy.write_timeout,
         policy.idle_timeout,
@@ -122,6 +124,8 @@ mod tests {
         let policy = Policy { idle_timeout: Some(5 * SECOND), ..Policy::default() };
         assert_eq!(after(4, view(Phase::Idle), &policy), None);
         assert_eq!(after(5, view(Phase::Idle), &policy), Some(Due::Cut(CloseReason::IdleTimeout)));
+        assert_eq!(after(9, view(Phase::Opening), &policy), None);
+        assert_eq!(after(10, view(Phase::Opening), &policy), Some(Due::Cut(CloseReason::HandshakeTimeout)));
         assert_eq!(after(30, view(Phase::Receiving), &policy), Some(Due::Cut(CloseReason::MessageTimeout)));
         assert_eq!(after(30, view(Phase::Sending), &policy), Some(Due::Cut(CloseReason::WriteTimeout)));
         assert_eq!(after(1_000_000, view(Phase::Answering), &policy), None);

@@ -25,7 +25,7 @@ use super::stream::{Readable, Stream};
 use super::table::{Phase, Seat, Slot};
 use crate::buffer::Buffer;
 use crate::close::CloseReason;
-use crate::event::Event;
+use crate::event::{Event, Via};
 use crate::fault::{Step, passed};
 use crate::sys::socket;
 
@@ -72,6 +72,8 @@ pub(crate) use order::Order;
 pub(crate) struct Beginning {
     pub(crate) stream: Stream,
     pub(crate) seat: Seat,
+    /// By way of whom it came.
+    pub(crate) via: Option<Via>,
     pub(crate) address: Option<Box<IpPlace>>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) server: Option<Arc<dyn Serve>>,
@@ -81,14 +83,15 @@ pub(crate) struct Beginning {
 impl Link {
     /// Starts the life of a connection: from here on it is in the table and will be reported as closed.
     pub(crate) fn new(local: Rc<Local>, beginning: Beginning) -> Rc<Self> {
-        let slot = beginning.seat.slot();
-        local.emit(&Event::Connected { id: slot.id(), peer: slot.peer(), open: local.table.open() });
+        let (slot, via) = (beginning.seat.slot(), beginning.via);
+        let (id, peer, open) = (slot.id(), slot.peer(), local.table.open());
+        local.emit(&Event::Connected { id, peer, via, open });
         Self::resume(local, beginning)
     }
 
     /// Goes on with the life of a connection that is in the table.
     pub(crate) fn resume(local: Rc<Local>, beginning: Beginning) -> Rc<Self> {
-        let Beginning { stream, seat, address, policy, server, guest } = beginning;
+        let Beginning { stream, seat, via: _, address, policy, server, guest } = beginning;
         let peer = Peer::new(seat, policy);
         Rc::new_cyclic(|link: &Weak<Link>| Self {
             key: Cell::new(local.remember(link)),

@@ -13,6 +13,7 @@ use super::listen::Bound;
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 use super::peer::Peer;
 use crate::error::{Error, Kind};
+use crate::event::PeerAddr;
 
 /// A listening socket with its policy.
 #[derive(Clone)]
@@ -58,6 +59,27 @@ impl Listener {
     pub(crate) fn new(bound: Arc<Bound>, policy: &Arc<Policy>, server: &Arc<dyn Serve>) -> Self {
         let access = Arc::new(Access::new(&policy.allow, &policy.deny));
         Self { bound, policy: Arc::clone(policy), access, server: Arc::clone(server) }
+    }
+
+    /// Whether something comes before the first message.
+    pub(crate) fn has_handshakes(&self) -> bool {
+        self.has_proxies()
+    }
+
+    /// Whether callers come by way of proxies.
+    pub(crate) fn has_proxies(&self) -> bool {
+        !self.policy.proxy_from.is_empty()
+    }
+
+    /// Whether this is one of the proxies that may call. Who opens the file of a Unix socket may.
+    pub(crate) fn is_proxy(&self, peer: PeerAddr) -> bool {
+        match peer {
+            PeerAddr::Ip(address) => {
+                let ip = address.ip().to_canonical();
+                self.policy.proxy_from.iter().any(|network| network.contains(ip))
+            }
+            PeerAddr::Local { .. } | PeerAddr::Unnamed => true,
+        }
     }
 
     /// Callers can't be left waiting for a verdict that needs to know who they are.

@@ -3,11 +3,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::ops::Deref;
+use std::pin::pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use slab::Slab;
@@ -128,6 +131,9 @@ pub(crate) struct Local {
     cut: Cell<Option<CloseReason>>,
     /// Whether another process has whomever it could go on with.
     has_parted: Cell<bool>,
+    /// Whether another process is about to take over, and who goes on if it does not.
+    hands_on: Cell<bool>,
+    waiting: RefCell<Vec<Waker>>,
     /// What it tells the keeper, if its connections are to outlive the process.
     pulse: Option<Pulse>,
     /// What the operating system last said when it had no more to give.
@@ -166,6 +172,8 @@ impl Local {
             sweep_interval: Cell::new(limits::sweep_interval(None)),
             cut: Cell::new(None),
             has_parted: Cell::new(false),
+            hands_on: Cell::new(false),
+            waiting: RefCell::default(),
             shortage: RefCell::default(),
         };
         local.look_at_clock();
@@ -272,6 +280,32 @@ impl Local {
     /// Why a connection that comes now has to end at once, if it has to.
     pub(crate) fn is_cut(&self) -> Option<CloseReason> {
         self.cut.get()
+    }
+
+    /// From here on nothing is done to callers who are no connections yet: another process finds them.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn hand_on(&self) {
+        self.hands_on.set(true);
+    }
+
+    /// Nobody took over.
+    pub(crate) fn take_back(&self) {
+        self.hands_on.set(false);
+        self.waiting.take().into_iter().for_each(Waker::wake);
+    }
+
+    /// Runs what has to do with a caller who is no connection yet, but for when another process is about to
+    /// take over: then nothing happens to it, not even that it is dropped.
+    pub(crate) async fn unless_handed_on(&self, future: impl Future<Output = ()>) {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if self.hands_on.get() {
+                self.waiting.borrow_mut().push(cx.waker().clone());
+                return Poll::Pending;
+            }
+            future.as_mut().poll(cx)
+        })
+        .await;
     }
 
     /// Lets go of whom another process has, and asks the others to end.

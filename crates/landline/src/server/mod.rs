@@ -23,6 +23,7 @@ mod monitor;
 mod parting;
 mod peer;
 mod plan;
+mod proxied;
 mod push;
 mod reclaim;
 #[cfg(all(target_os = "linux", feature = "takeover"))]
@@ -198,6 +199,13 @@ impl Server {
         self
     }
 
+    /// How many callers may be at what comes before the first message, a PROXY header or a TLS handshake.
+    #[must_use]
+    pub fn max_handshakes(mut self, count: usize) -> Self {
+        self.config.max_handshakes = count;
+        self
+    }
+
     /// How long callers are still taken once a drain has begun and the server says that it is not ready, so
     /// that balancers have time to notice.
     #[must_use]
@@ -239,10 +247,25 @@ impl Server {
         self
     }
 
+    /// Takes callers only by way of proxies of this network, each with a PROXY header that says for whom it
+    /// calls.
+    #[must_use]
+    pub fn proxy_from(mut self, network: Network) -> Self {
+        self.policy.proxy_from.push(network);
+        self
+    }
+
     /// What happens to callers who are not let in.
     #[must_use]
     pub fn excess(mut self, excess: Excess) -> Self {
         self.policy.excess = excess;
+        self
+    }
+
+    /// How long a caller may take for its PROXY header, and for its TLS handshake; `None` is for ever.
+    #[must_use]
+    pub fn handshake_timeout(mut self, limit: Option<Duration>) -> Self {
+        self.policy.handshake_timeout = limit;
         self
     }
 

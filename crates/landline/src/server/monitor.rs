@@ -111,6 +111,8 @@ pub enum State {
     Sending,
     /// Our side has ended; what the peer still sends is read away.
     Closing,
+    /// What comes before the first message is going on: a handshake.
+    Opening,
 }
 
 /// Why a connection could not be told to end.
@@ -284,7 +286,8 @@ fn info(descriptor: usize, slot: &Slot, now: u64) -> Option<ConnectionInfo> {
 
 impl State {
     /// Every state, in the order the docs list them.
-    pub const ALL: [State; 5] = [Self::Idle, Self::Receiving, Self::Answering, Self::Sending, Self::Closing];
+    pub const ALL: [State; 6] =
+        [Self::Idle, Self::Receiving, Self::Answering, Self::Sending, Self::Closing, Self::Opening];
 
     /// The state that a phase is, if the slot is somebody's.
     pub(super) fn of(phase: Phase) -> Option<Self> {
@@ -295,6 +298,7 @@ impl State {
             Phase::Answering => Some(State::Answering),
             Phase::Sending => Some(State::Sending),
             Phase::Closing => Some(State::Closing),
+            Phase::Opening => Some(State::Opening),
         }
     }
 
@@ -306,6 +310,7 @@ impl State {
             State::Answering => "answering",
             State::Sending => "sending",
             State::Closing => "closing",
+            State::Opening => "opening",
         }
     }
 }

@@ -39,6 +39,7 @@ impl Way {
     /// Has a thread leave alone, from here on, whomever another process can go on with.
     pub(crate) fn hand_on(&self, local: &Local) {
         let mut stay = Vec::new();
+        local.hand_on();
         local.for_each(|link| {
             if link.can_be_handed_on() {
                 link.hand_on();

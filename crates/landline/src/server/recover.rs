@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::checkpoint::{Checkpoint, Checkpoints, Left, State};
+use super::crew::Caller;
 use super::door::Door;
 use super::host::Host;
 use super::listen::ListenAddr;
@@ -83,11 +84,13 @@ fn resume(
 ) -> Option<()> {
     let local = host.local();
     let listener = listener_of(socket.as_ref()?, plan)?;
+    skip_header(slot, socket.as_ref()?)?;
     let checkpoint = local.table.checkpoints(number).and_then(Checkpoints::current);
     match fate(slot, checkpoint, socket.as_ref()?, &local.pool, listener.server.resumes()) {
         Fate::New => {
             slot.set_framing(0);
-            slot.set_position(0, 0, 0);
+            let begins = slot.header_len().into();
+            slot.set_position(begins, begins, 0);
         }
         Fate::GoesOn(left) => local.keep_left(number, left),
         Fate::Lost => return None,
@@ -110,7 +113,7 @@ pub(crate) fn let_in(host: &Rc<Host>, plan: &Plan) {
         // One that has called nowhere is none of ours; it is closed.
         if let Some(listener) = listener_of(&socket, plan) {
             let peer = socket::peer_addr(&socket).map_or(PeerAddr::Unnamed, PeerAddr::Ip);
-            Door::new(host, listener, &plan.admission).arrive(socket, peer, None);
+            Door::new(host, listener, &plan.admission).arrive(Caller::new(socket, peer), None);
         }
     }
 }
@@ -132,7 +135,7 @@ fn fate(
     pool: &Rc<Pool>,
     resumable: bool,
 ) -> Fate {
-    let is_untouched = || positions(socket).is_ok_and(|at| (at.consumed, at.written) == (0, 0));
+    let is_untouched = || is_untouched(slot, socket);
     let left = match checkpoint {
         _ if slot.phase() == Phase::Closing => None,
         // Such a one says where it receives before it does, and what it sends before that.
@@ -155,7 +158,7 @@ pub(crate) fn can_go_on(
     resumable: bool,
     can_resume: impl FnOnce() -> bool,
 ) -> bool {
-    let is_untouched = || positions(socket).is_ok_and(|at| (at.consumed, at.written) == (0, 0));
+    let is_untouched = || is_untouched(slot, socket);
     match checkpoints.and_then(Checkpoints::current) {
         _ if slot.phase() == Phase::Closing => false,
         None => (resumable && slot.is_untouched()) || is_untouched(),
@@ -164,6 +167,24 @@ pub(crate) fn can_go_on(
                 && (checkpoint.is_at_rest() || positions(socket).is_ok())
                 && can_resume()
         }
+    }
+}
+
+/// Whether nothing was read or written beyond its header, by the kernel's counts.
+fn is_untouched(slot: &Slot, socket: &impl AsFd) -> bool {
+    positions(socket).is_ok_and(|at| (at.consumed, at.written) == (slot.header_len().into(), 0))
+}
+
+/// Reads away what the worker before had not read of a connection's header; none if it is not there.
+fn skip_header(slot: &Slot, socket: &OwnedFd) -> Option<()> {
+    let header_len = slot.header_len();
+    if header_len == 0 {
+        return Some(());
+    }
+    let read = positions(socket).ok()?.consumed;
+    match u64::from(header_len).checked_sub(read) {
+        Some(rest @ 1..) => socket::read_away(socket, usize::try_from(rest).ok()?).ok(),
+        _ => Some(()),
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum Phase {
     Sending = 4,
     /// Our side has ended; what the peer still sends is read away.
     Closing = 5,
+    /// What comes before the first message: the two sides agree on how to talk in secret.
+    Opening = 6,
 }
 
 impl Phase {
@@ -71,7 +73,9 @@ pub(crate) struct Slot {
     peer_port: AtomicU16,
     /// What the peer's fields say: 0 nothing, 1 an address, 2 a process and its user.
     peer_kind: AtomicU8,
-    _cold: [u8; 5],
+    _cold: [u8; 3],
+    /// How long the PROXY header is with which its stream begins, in bytes: no part of any message.
+    header_len: AtomicU16,
     /// The kernel's name for the socket, which no other ever has: a descriptor can be another's by the time
     /// that somebody looks. 0 while nobody asked.
     cookie: AtomicU64,
@@ -228,14 +232,14 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     /// Takes the slot of a descriptor. The caller has just accepted it, so nobody else has the slot.
-    pub(crate) fn seat(self, descriptor: usize, peer: PeerAddr, entry: Entry) -> Seat {
+    pub(crate) fn seat(self, descriptor: usize, who: Who, entry: Entry) -> Seat {
         let id = self.table.head[0].last_id.fetch_add(1, Relaxed).wrapping_add(1);
         self.table.head[0].highest.fetch_max(descriptor, Relaxed);
         let cookie = self.table.checkpoints(descriptor).map_or(0, |checkpoints| {
             checkpoints.clear();
             socket::cookie_of(descriptor)
         });
-        self.table.slots[descriptor].begin(id, peer, entry, cookie);
+        self.table.slots[descriptor].begin(id, who, entry, cookie);
         self.sit(descriptor)
     }
 
@@ -259,6 +263,20 @@ impl Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.table.give_up(&mut self.counts);
+    }
+}
+
+/// Who is connected.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Who {
+    pub(crate) peer: PeerAddr,
+    /// How long the PROXY header is that named them, in bytes.
+    pub(crate) header_len: u16,
+}
+
+impl From<PeerAddr> for Who {
+    fn from(peer: PeerAddr) -> Self {
+        Self { peer, header_len: 0 }
     }
 }
 
@@ -313,9 +331,14 @@ impl Drop for Seat {
 }
 
 impl Slot {
-    fn begin(&self, id: u64, peer: PeerAddr, entry: Entry, cookie: u64) {
+    fn begin(&self, id: u64, who: Who, entry: Entry, cookie: u64) {
+        let Who { peer, header_len } = who;
         self.cookie.store(cookie, Relaxed);
-        for counter in [&self.bytes_in, &self.bytes_out, &self.answered, &self.messages] {
+        self.header_len.store(header_len, Relaxed);
+        for counter in [&self.bytes_in, &self.answered] {
+            counter.store(header_len.into(), Relaxed);
+        }
+        for counter in [&self.bytes_out, &self.messages] {
             counter.store(0, Relaxed);
         }
         self.unsent.store(0, Relaxed);
@@ -367,6 +390,7 @@ impl Slot {
             3 => Phase::Answering,
             4 => Phase::Sending,
             5 => Phase::Closing,
+            6 => Phase::Opening,
             _ => Phase::Free,
         }
     }
@@ -401,9 +425,15 @@ impl Slot {
     }
 
     #[cfg(all(target_os = "linux", feature = "takeover"))]
-    /// Whether nothing was received or sent, by what its worker has counted.
+    /// Whether nothing was received or sent beyond its header, by what its worker has counted.
     pub(crate) fn is_untouched(&self) -> bool {
-        (self.bytes_in(), self.bytes_out()) == (0, 0)
+        (self.bytes_in(), self.bytes_out()) == (u64::from(self.header_len()), 0)
+    }
+
+    /// How long the PROXY header is with which its stream begins.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn header_len(&self) -> u16 {
+        self.header_len.load(Relaxed)
     }
 
     /// Belongs to no connection any more.
@@ -509,7 +539,7 @@ mod tests {
             ["127.0.0.1:8081", "[2001:db8::1]:65535"].map(|text| PeerAddr::Ip(text.parse().unwrap()));
         let others = [PeerAddr::Local { pid: u32::MAX, uid: 1000 }, PeerAddr::Unnamed];
         for peer in callers.into_iter().chain(others) {
-            let seat = table.admit(1).unwrap().seat(5, peer, Entry::default());
+            let seat = table.admit(1).unwrap().seat(5, peer.into(), Entry::default());
             assert_eq!((seat.slot().peer(), seat.slot().phase()), (peer, Phase::Idle));
             assert_eq!(table.live().count(), 1);
         }

@@ -174,6 +174,7 @@ impl Doors {
         let local = Rc::clone(self.host.local());
         match stage {
             Stage::Serving(plan) => {
+                local.take_back();
                 local.for_each(|link| link.take_back());
                 self.open(plan, true)?;
             }

@@ -139,7 +139,8 @@ impl Batch {
         let handle = self.input.as_ref().map_or(Handle::NONE, Buffer::handle);
         if handle != self.claimed {
             self.claimed = handle;
-            checkpoints.update(|checkpoint| {
+            let begins = || link.slot().answered_to();
+            checkpoints.begin_or_update(begins, |checkpoint| {
                 checkpoint.input = handle;
                 checkpoint.consumed = 0;
             });

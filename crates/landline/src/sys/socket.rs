@@ -102,10 +102,36 @@ pub(crate) fn register(listener: &Socket) -> io::Result<AsyncFd<OwnedFd>> {
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE)? })
 }
 
+/// What becomes of a socket that stays its owner's, for the calling thread's runtime.
+pub(crate) fn watch(socket: &OwnedFd) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
+    // SAFETY: as in `register`; the owner is borrowed for as long as this is there.
+    Ok(unsafe { AsyncFd::register_with_interest(socket.as_fd(), Interest::READABLE)? })
+}
+
 /// A connection for the calling thread's runtime.
 pub(crate) fn register_connection(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: as in `register`.
     Ok(unsafe { AsyncFd::register(socket)? })
+}
+
+/// Looks at what is there to be received, from its beginning on, without waiting: it stays there.
+pub(crate) fn peek(socket: &impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+    rustix::net::recv(socket, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT).map(|(_, count)| count)
+}
+
+/// Receives this many bytes and forgets them; an error if they are not there.
+pub(crate) fn read_away(socket: &impl AsFd, mut count: usize) -> io::Result<()> {
+    let mut scrap = [0; 512];
+    while count > 0 {
+        let room = count.min(scrap.len());
+        match rustix::net::recv(socket, &mut scrap[..room], RecvFlags::DONTWAIT) {
+            Ok((_, 0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok((_, received)) => count -= received,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Receives what is there, without waiting.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use landline::event::{PeerAddr, Refusal};
+use landline::event::{Named, PeerAddr, Refusal, Via};
 use landline::{CloseReason, Config, Event, ListenAddr, MAX_CONNECTIONS, Policy};
 
 fn page(name: &str) -> String {
@@ -32,6 +32,7 @@ fn rows(table: &str) -> Vec<Vec<&str>> {
 fn samples() -> [Event; 18] {
     let address = ListenAddr::Ip("127.0.0.1:8081".parse().unwrap());
     let peer = PeerAddr::Ip("127.0.0.1:53122".parse().unwrap());
+    let proxy = PeerAddr::Ip("10.0.0.1:3456".parse().unwrap());
     [
         Event::Listening { address: address.clone() },
         Event::ListenerClosed { address },
@@ -50,7 +51,7 @@ fn samples() -> [Event; 18] {
         Event::Parted { open: 2, timeout: Duration::from_secs(10) },
         Event::BacklogLowered { asked: 4096, allowed: 128 },
         Event::Resumed { resumed: 12, lost: 1 },
-        Event::Connected { id: 1, peer, open: 1 },
+        Event::Connected { id: 1, peer, via: Some(Via::new(proxy, Named::Client)), open: 1 },
         Event::Closed {
             id: 1,
             peer,
@@ -213,7 +214,7 @@ fn in_words(name: &str, value: &str) -> String {
         ("deny", "[]") => "nobody".to_owned(),
         ("unix_mode", bits) => format!("{:04o}", bits.parse::<u32>().unwrap()),
         ("unix_owner", _) => "unchanged".to_owned(),
-        (_, "0ns") => "none".to_owned(),
+        ("proxy_from", "[]") | (_, "0ns") => "none".to_owned(),
         (_, "false") => "off".to_owned(),
         ("excess", variant) => variant.to_lowercase(),
         ("max_message" | "max_unsent", bytes) => match bytes.parse::<usize>().unwrap() >> 10 {

@@ -14,6 +14,7 @@ mod listeners;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
+mod proxied;
 mod push;
 mod reload;
 mod serving;

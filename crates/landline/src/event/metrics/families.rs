@@ -14,7 +14,7 @@ use super::histogram::Scaled;
 use super::traffic::Told;
 use super::{ANSWERS, CONNECTIONS, Counts, Gauge, ServerState};
 use crate::close::CloseReason;
-use crate::event::Refusal;
+use crate::event::{Named, Refusal};
 use crate::server::{MESSAGES_PER_SAMPLE, Monitor, State, Totals};
 use crate::sys::limits;
 use crate::sys::region::Region;
@@ -118,6 +118,12 @@ impl Families {
             "How many callers were not let in, by why they were not.",
             "reason",
             Refusal::ALL.map(Refusal::name).into_iter().zip(counts.refused.iter().map(load)),
+        )?;
+        out.counters(
+            "landline_connections_by_proxy",
+            "How many callers came by way of a proxy, by whom its PROXY header named.",
+            "named",
+            Named::ALL.map(Named::name).into_iter().zip(counts.by_proxy.iter().map(load)),
         )?;
         out.counter(
             "landline_accept_failures",

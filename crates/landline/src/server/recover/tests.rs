@@ -54,7 +54,7 @@ impl Remains {
         let ((head, slots), checkpoints) = (memory.table(SLOTS), memory.checkpoints(SLOTS));
         let arena = Arena::over(memory.arena(), std::iter::empty());
         let first = Table::within(head, slots, Lasting { checkpoints: Region::shared(checkpoints), arena });
-        let seat = first.admit(1).unwrap().seat(number, PeerAddr::Ip(peer), Entry::default());
+        let seat = first.admit(1).unwrap().seat(number, PeerAddr::Ip(peer).into(), Entry::default());
         let seat = ManuallyDrop::new(seat);
         Self { head, slots, checkpoints, memory, listening, seat, number, caller }
     }
