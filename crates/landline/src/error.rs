@@ -20,6 +20,33 @@ struct Inner {
     operation: String,
     cause: String,
     source: Option<io::Error>,
+    trouble: Option<TlsTrouble>,
+}
+
+/// What was wrong with TLS, for programs that can do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TlsTrouble {
+    /// The peer speaks something else, as far as what it sent tells.
+    NotTls,
+    /// The peer speaks TLS, and was spoken to in plain text.
+    PlainText,
+    /// Nobody who is trusted here has issued the peer's certificate.
+    UnknownIssuer,
+    /// The peer's certificate is signed with its own key, by nobody else.
+    SelfSigned,
+    /// The peer's certificate is for other names.
+    WrongName,
+    /// The peer's certificate is no longer valid, or not yet.
+    OutOfDate,
+    /// The peer asks for a certificate of ours, and there was none.
+    CertificateWanted,
+    /// The handshake was not done in time.
+    Stalled,
+    /// The peer has closed before the handshake was done.
+    Closed,
+    /// Anything else; the text of the error says it.
+    Other,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,18 +67,28 @@ pub(crate) enum Kind {
     Listen,
     /// A server that can't go on.
     Serve,
+    /// A peer with which TLS can't be spoken.
+    Tls,
 }
 
 impl Error {
     /// An error of the operating system.
     pub(crate) fn io(kind: Kind, operation: impl Into<String>, source: io::Error) -> Self {
         let cause = describe(&source);
-        Self(Box::new(Inner { kind, operation: operation.into(), cause, source: Some(source) }))
+        let operation = operation.into();
+        Self(Box::new(Inner { kind, operation, cause, source: Some(source), trouble: None }))
     }
 
-    /// An error of our own finding.
+    /// An error of our own finding. Without a cause, the operation says everything.
     pub(crate) fn new(kind: Kind, operation: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, operation: operation.into(), cause: cause.into(), source: None }))
+        let (operation, cause) = (operation.into(), cause.into());
+        Self(Box::new(Inner { kind, operation, cause, source: None, trouble: None }))
+    }
+
+    /// Says what it has to do with TLS.
+    pub(crate) fn with_trouble(mut self, trouble: TlsTrouble) -> Self {
+        self.0.trouble = Some(trouble);
+        self
     }
 
     /// An address or an option made no sense.
@@ -87,6 +124,17 @@ impl Error {
     /// What came can't be cut into messages, or a message is too long for its framing.
     pub fn is_framing(&self) -> bool {
         self.0.kind == Kind::Framing
+    }
+
+    /// TLS could not be spoken with the peer, or it is not who it has to be.
+    pub fn is_tls(&self) -> bool {
+        self.0.kind == Kind::Tls
+    }
+
+    /// What was wrong with TLS: for whatever [`is_tls`](Self::is_tls), and for a handshake that was not done
+    /// in time ([`is_timeout`](Self::is_timeout)).
+    pub fn tls_trouble(&self) -> Option<TlsTrouble> {
+        self.0.trouble
     }
 
     /// A server could not listen on its address.
@@ -127,7 +175,10 @@ pub fn describe(error: &io::Error) -> String {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.0.operation, self.0.cause)
+        match &self.0.cause[..] {
+            "" => f.write_str(&self.0.operation),
+            cause => write!(f, "{}: {cause}", self.0.operation),
+        }
     }
 }
 

@@ -55,7 +55,8 @@
 //!
 //! None is on by default. `log`: [`event::Log`], one line per event as text or JSON. `metrics`:
 //! [`event::Metrics`], counts for Prometheus. `tracing`: [`event::Tracing`]. `takeover` (Linux): the module
-//! `takeover`, by which a server goes on when its process is killed.
+//! `takeover`, by which a server goes on when its process is killed. `tls`: connections that nobody else can
+//! read, to servers that are who they say they are.
 
 pub mod address;
 mod buffer;
@@ -75,6 +76,8 @@ pub mod takeover;
 #[path = "takeover/absent.rs"]
 mod takeover;
 pub mod testing;
+#[cfg(feature = "tls")]
+mod tls;
 
 /// What a fuzzer calls; for nobody else.
 #[cfg(all(feature = "fuzzing", target_os = "linux"))]

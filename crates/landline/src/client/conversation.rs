@@ -3,10 +3,11 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::Options;
+use super::failure::TlsFailure;
+use super::stream::Stream;
+use super::{Options, lost, speaks_tls};
 use crate::address::Address;
 use crate::error::{Error, Kind, describe};
 use crate::frame::{Cut, Decoder, Ending, FrameError};
@@ -20,9 +21,9 @@ const SLACK: usize = READ_SIZE;
 /// One connection, and a conversation on it that takes turns: [`ask`](Self::ask), and the answer comes back.
 #[derive(Debug)]
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     /// The address as it was written, for errors.
-    peer: String,
+    peer: Address,
     decoder: Decoder,
     ending: Ending,
     max_message: usize,
@@ -30,6 +31,8 @@ pub struct Client {
     answer_ending: Ending,
     /// A question went out, wholly or in part, and its answer did not come.
     unanswered: bool,
+    /// Nothing was answered yet, and what comes may be the alert of a server that speaks TLS.
+    may_be_tls: bool,
 }
 
 impl Client {
@@ -49,10 +52,11 @@ impl Client {
         Options::new().connect(address).await
     }
 
-    pub(super) fn new(stream: TcpStream, address: &Address, options: &Options) -> Self {
+    pub(super) fn new(stream: Stream, peer: Address, options: &Options) -> Self {
         Self {
+            may_be_tls: stream.is_plain(),
             stream,
-            peer: address.to_string(),
+            peer,
             decoder: Decoder::new(options.framing, options.max_message),
             ending: options.ending,
             max_message: options.max_message,
@@ -89,6 +93,7 @@ impl Client {
         self.unanswered = true;
         self.send(&question).await?;
         let answer = loop {
+            self.look_for_tls()?;
             if let Some(cut) = self.next_message()? {
                 break cut;
             }
@@ -97,6 +102,7 @@ impl Client {
             }
         };
         self.unanswered = false;
+        self.may_be_tls = false;
         Ok(answer)
     }
 
@@ -124,23 +130,13 @@ impl Client {
 
     /// Writes, and reads meanwhile: a server that answers a long message piece by piece takes no more of it
     /// while nobody takes its answer.
-    async fn send(&mut self, mut unsent: &[u8]) -> Result<(), Error> {
-        let mut reading = true;
-        while !unsent.is_empty() {
-            if self.held.len() > self.max_message.saturating_add(SLACK) {
-                return Err(self.framing_error(FrameError::TooLong { limit: self.max_message }));
-            }
-            self.held.reserve(READ_SIZE);
-            let (mut reader, mut writer) = self.stream.split();
-            tokio::select! {
-                read = reader.read_buf(&mut self.held), if reading => reading = matches!(read, Ok(1..)),
-                written = writer.write(unsent) => match written {
-                    Ok(count) => unsent = &unsent[count..],
-                    Err(error) => return Err(self.cut_off(&error).await),
-                },
-            }
+    async fn send(&mut self, message: &[u8]) -> Result<(), Error> {
+        let held_max = self.max_message.saturating_add(SLACK);
+        match write_reading(&mut self.stream, message, &mut self.held, held_max).await {
+            Ok(Sent::Whole) => Ok(()),
+            Ok(Sent::HeldTooMuch) => Err(self.framing_error(FrameError::TooLong { limit: self.max_message })),
+            Err(error) => Err(self.cut_off(&error).await),
         }
-        Ok(())
     }
 
     /// The error for a message that could not be sent, once everything that the server said before is in.
@@ -148,16 +144,35 @@ impl Client {
         while self.held.len() <= self.max_message.saturating_add(SLACK) {
             match self.read().await {
                 Ok(1..) => {}
+                Err(error) if error.is_tls() => return error,
                 Ok(0) | Err(_) => break,
             }
         }
+        if let Err(error) = self.look_for_tls() {
+            return error;
+        }
         Error::new(Kind::Lost, format!("the message to {} was not sent whole", self.peer), words(cause))
+    }
+
+    /// Whether what came is not an answer, but says that TLS is spoken there.
+    fn look_for_tls(&mut self) -> Result<(), Error> {
+        match speaks_tls(&self.peer, &self.held) {
+            Some(error) if self.may_be_tls => {
+                // Nobody wants to see it.
+                self.held.clear();
+                Err(error)
+            }
+            _ => Ok(()),
+        }
     }
 
     async fn read(&mut self) -> Result<usize, Error> {
         self.held.reserve(READ_SIZE);
         let read = self.stream.read_buf(&mut self.held).await;
-        read.map_err(|cause| Error::io(Kind::Lost, self.no_answer(), cause))
+        read.map_err(|cause| match TlsFailure::of(&cause) {
+            Some(TlsFailure::Refused { .. }) => lost(&self.peer, cause),
+            _ => Error::io(Kind::Lost, self.no_answer(), cause),
+        })
     }
 
     fn next_message(&mut self) -> Result<Option<Bytes>, Error> {
@@ -189,6 +204,47 @@ impl Client {
     fn framing_error(&self, error: FrameError) -> Error {
         Error::new(Kind::Framing, format!("cannot read the answer of {}", self.peer), error.to_string())
     }
+}
+
+/// How a message went.
+enum Sent {
+    Whole,
+    /// The server says so much that no answer may be as long.
+    HeldTooMuch,
+}
+
+/// Writes all of `unsent`, and puts what comes meanwhile into `held`.
+async fn write_reading<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    mut unsent: &[u8],
+    held: &mut BytesMut,
+    held_max: usize,
+) -> io::Result<Sent> {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let mut reading = true;
+    loop {
+        if held.len() > held_max {
+            return Ok(Sent::HeldTooMuch);
+        }
+        held.reserve(READ_SIZE);
+        tokio::select! {
+            read = reader.read_buf(held), if reading => reading = matches!(read, Ok(1..)),
+            written = write_or_flush(&mut writer, unsent) => match written? {
+                Some(count) => unsent = &unsent[count..],
+                None => return Ok(Sent::Whole),
+            },
+        }
+    }
+}
+
+/// Writes some of `unsent`; with nothing left, has it all go out (`None`): TLS may hold back what it has
+/// taken.
+async fn write_or_flush(writer: &mut (impl AsyncWrite + Unpin), unsent: &[u8]) -> io::Result<Option<usize>> {
+    if unsent.is_empty() {
+        writer.flush().await?;
+        return Ok(None);
+    }
+    writer.write(unsent).await.map(Some)
 }
 
 /// A broken pipe is a word for pipes; here, the other end has closed.

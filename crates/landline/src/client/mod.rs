@@ -27,20 +27,31 @@
 //! # }
 //! ```
 //!
+//! With the feature `tls`, `Options::tls` has a client speak TLS, and `ClientTls::connect` gives a bare
+//! stream that does.
+//!
 //! A client does not connect again by itself, and it asks one thing at a time.
 
 mod connect;
 mod conversation;
+mod failure;
 mod race;
+mod stream;
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 pub use connect::connect;
 pub use conversation::Client;
+pub use failure::{TLS_ALERTS_LEN_MAX, lost, speaks_tls};
 
 pub use crate::sys::socket::Way;
+#[cfg(feature = "tls")]
+pub use crate::tls::client::{ClientTls, TlsStream};
 
+#[cfg(feature = "tls")]
+pub(crate) use self::failure::{TlsFailure, cannot_speak};
+use self::stream::Stream;
 use crate::address::Address;
 use crate::error::Error;
 use crate::frame::{Ending, Framing};
@@ -53,6 +64,8 @@ pub struct Options {
     ending: Ending,
     max_message: usize,
     connect_timeout: Option<Duration>,
+    #[cfg(feature = "tls")]
+    tls: Option<ClientTls>,
 }
 
 impl Options {
@@ -65,6 +78,8 @@ impl Options {
             max_message: 1 << 20,
             // Long enough for three lost packets on a slow link, short enough to wait for at a prompt.
             connect_timeout: Some(Duration::from_secs(10)),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -88,25 +103,42 @@ impl Options {
         self
     }
 
-    /// How long [`connect`](Self::connect) may take, name lookup included; `None` leaves it to the operating
-    /// system. The default is 10 s.
+    /// How long [`connect`](Self::connect) may take, name lookup and TLS handshake included; `None` leaves it
+    /// to the operating system. The default is 10 s.
     pub fn connect_timeout(mut self, timeout: Option<Duration>) -> Self {
         self.connect_timeout = timeout;
+        self
+    }
+
+    /// Speaks TLS, in this way. The default is plain text.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: ClientTls) -> Self {
+        self.tls = Some(tls);
         self
     }
 
     /// Connects; see [`connect`] for how, for the errors and for cancel safety.
     ///
     /// # Errors
-    /// As [`connect`], and whatever is wrong with the address itself ([`is_config`](Error::is_config)).
+    /// As [`connect`], and whatever is wrong with the address itself ([`is_config`](Error::is_config)). With
+    /// TLS, those of `ClientTls::connect`.
     pub async fn connect<A>(self, address: A) -> Result<Client, Error>
     where
         A: TryInto<Address>,
         A::Error: Into<Error>,
     {
         let address = address.try_into().map_err(Into::into)?;
-        let stream = connect(&address, self.connect_timeout).await?;
-        Ok(Client::new(stream, &address, &self))
+        let stream = self.reach(&address).await?;
+        Ok(Client::new(stream, address, &self))
+    }
+
+    async fn reach(&self, address: &Address) -> Result<Stream, Error> {
+        #[cfg(feature = "tls")]
+        if let Some(tls) = &self.tls {
+            let stream = tls.connect(address, self.connect_timeout).await?;
+            return Ok(Stream::Tls(Box::new(stream)));
+        }
+        Ok(Stream::Plain(connect(address, self.connect_timeout).await?))
     }
 }
 

@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "what a test can't go on without has failed it")]
 
 mod admission;
+#[cfg(feature = "tls")]
+mod client_tls;
 mod conversations;
 mod docs;
 mod drain;

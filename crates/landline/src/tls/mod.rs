@@ -1,0 +1,3 @@
+//! TLS, on rustls.
+
+pub(crate) mod client;
