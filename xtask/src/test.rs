@@ -18,6 +18,7 @@ const NEEDS: &[Need] = &[
         package: "prometheus",
         reason: "the tests of the metrics: it comes with prometheus",
     },
+    Need { program: "openssl", package: "openssl", reason: "the tests that call its servers" },
     Need {
         program: "valgrind",
         package: "valgrind",

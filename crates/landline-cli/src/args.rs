@@ -36,6 +36,7 @@ Exit codes:
   0 ok             1 other                  2 usage or configuration
   3 unknown name   4 refused, unreachable   5 timeout
   6 connection lost: reset, or closed before the answer
+  7 TLS: not spoken there, or the server is not who it has to be
   9 an expectation that was not met
   10 cannot listen                          11 stopped with connections cut
   130 Ctrl-C";
@@ -131,6 +132,41 @@ pub(crate) struct CallArgs {
     /// How long to wait for each reply; at the prompt, for the server to close after Ctrl-D
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::limit)]
     pub(crate) timeout: Limit,
+
+    #[command(flatten, next_help_heading = "TLS")]
+    pub(crate) tls: TlsArgs,
+}
+
+/// How `landline call` speaks TLS. All but the first are for TLS alone.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct TlsArgs {
+    /// Speak TLS, and verify that the server is whom ADDR names
+    #[arg(long)]
+    pub(crate) tls: bool,
+
+    /// Trust whom one of these certificates has issued, and nobody else [default: whom this system trusts]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Who this is, for servers that ask: a certificate, and those that lead to its authority
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of --cert [default: the one in the same file]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// The name to send to the server and to verify it by, in place of the host of ADDR
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+
+    /// The application protocols to offer, the best one first, as in h2,http/1.1
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) alpn: Vec<String>,
+
+    /// Verify nothing: whoever answers is taken for the server
+    #[arg(long)]
+    pub(crate) insecure: bool,
 }
 
 const CALL_HELP: &str = "\
@@ -146,10 +182,11 @@ Examples:
   landline call --crlf example.com:25     SMTP by hand
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | landline call example.com:80
   landline call 8081 -- --help            a message that looks like a flag
+  landline call --tls example.com:443     encrypted, and with the server verified
 
 A reply in one shot is one line (with --framing raw: what one read brings); what comes before a
 close counts as a line. Exit codes: 0 ok, 2 usage, 3 unknown name, 4 refused or unreachable,
-5 no reply in time, 6 connection reset or closed before the reply, 1 anything else.";
+5 no reply in time, 6 connection reset or closed before the reply, 7 TLS, 1 anything else.";
 
 const DEFAULT_ADDRESS: &str = "127.0.0.1:8081";
 

@@ -29,6 +29,8 @@ pub(crate) enum Exit {
     Timeout = 5,
     /// A connection that was reset, or closed before the answer.
     Lost = 6,
+    /// A peer with which TLS can't be spoken, or which is not who it has to be.
+    Tls = 7,
     /// An expectation that was not met.
     Expectation = 9,
     /// An address that could not be listened on.
@@ -168,6 +170,13 @@ pub(crate) fn json_line(error: &str, hint: Option<&str>) -> String {
     ascii
 }
 
+/// Says on stderr what a person should know and what is no failure.
+pub(crate) fn warn(text: &str) {
+    let mut stderr = anstream::stderr().lock();
+    // With stderr gone there is nobody to tell.
+    let _ = writeln!(stderr, "landline: {}: {text}", paint(AnsiColor::Yellow, "warning"));
+}
+
 fn paint(color: AnsiColor, word: &str) -> impl Display {
     let style = Style::new().bold().fg_color(Some(color.into()));
     format!("{style}{word}{style:#}")
@@ -181,6 +190,7 @@ impl From<Error> for Failure {
             error if error.is_connect() => Exit::Connect,
             error if error.is_timeout() => Exit::Timeout,
             error if error.is_lost() => Exit::Lost,
+            error if error.is_tls() => Exit::Tls,
             error if error.is_listen() => Exit::Listen,
             _ => Exit::Other,
         };

@@ -6,12 +6,13 @@ mod pipe;
 mod prompt;
 mod show;
 mod stdio;
+mod tls;
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
 
 use landline::address::Address;
-use landline::client;
+use landline::client::{self, ClientTls, TlsStream};
 use landline::error::Error;
 use landline::frame::Framing;
 use tokio::net::TcpStream;
@@ -34,14 +35,16 @@ enum Mode {
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     let mode = choose(!args.messages.is_empty(), std::io::stdin().is_terminal());
     let framing = check(mode, args.framing, args.crlf)?;
+    let tls = tls::settings(args)?;
+    let tls = tls.as_ref();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start: {}", landline::error::describe(&error)))
     })?;
     let done = runtime.block_on(async {
         match mode {
-            Mode::Prompt => prompt::run(args, framing).await,
-            Mode::Once => once::run(args, framing).await,
-            Mode::Pipe => pipe::run(args).await,
+            Mode::Prompt => prompt::run(args, tls, framing).await,
+            Mode::Once => once::run(args, tls, framing).await,
+            Mode::Pipe => pipe::run(args, tls).await,
         }
     });
     // A name lookup that was given up may hang on for long; nobody waits for it.
@@ -81,11 +84,16 @@ async fn connect(args: &CallArgs) -> Result<TcpStream, Failure> {
     connected.map_err(|error| unreachable(error, &args.address))
 }
 
+async fn connect_tls(args: &CallArgs, tls: &ClientTls) -> Result<TlsStream, Failure> {
+    let connected = tls.connect(&args.address, args.connect_timeout).await;
+    connected.map_err(|error| unreachable(error, &args.address))
+}
+
 /// A failure to connect, with what the caller may do about it.
 pub(crate) fn unreachable(error: Error, address: &Address) -> Failure {
     let port = address.port();
-    if error.is_lost() {
-        return error.into();
+    if error.is_lost() || error.tls_trouble().is_some() {
+        return tls::failed(error);
     }
     let hint = if error.is_resolve() {
         "check the spelling, and that this machine can look names up".to_owned()

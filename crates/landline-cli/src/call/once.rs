@@ -4,27 +4,30 @@ use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use landline::client::{self, Client};
+use landline::client::{self, Client, ClientTls};
 use landline::frame::{Ending, Framing};
 
 use super::crlf::Crlf;
 use super::show::Escaper;
-use super::{REPLY_MAX, stdio, unreachable};
+use super::{REPLY_MAX, stdio, tls, unreachable};
 use crate::args::CallArgs;
 use crate::exit::{Exit, Failure};
 use crate::terminal;
 
 /// Sends each MESSAGE and prints the reply to it before the next one goes out: a server that takes whatever
 /// one read brings for a message gets them one by one.
-pub(super) async fn run(args: &CallArgs, framing: Framing) -> Result<(), Failure> {
-    let options = client::Options::new()
+pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>, framing: Framing) -> Result<(), Failure> {
+    let mut options = client::Options::new()
         .framing(framing)
         .ending(if args.crlf { Ending::CrLf } else { Ending::Lf })
         .max_message(REPLY_MAX)
         .connect_timeout(args.connect_timeout);
+    if let Some(tls) = tls {
+        options = options.tls(tls.clone());
+    }
     let mut client =
         options.connect(&args.address).await.map_err(|error| unreachable(error, &args.address))?;
-    for message in &args.messages {
+    for (asked, message) in args.messages.iter().enumerate() {
         let message = message.as_bytes();
         let message = if args.crlf { Crlf::default().convert(message) } else { message.to_vec() };
         match ask(&mut client, &message, args.timeout).await {
@@ -34,7 +37,7 @@ pub(super) async fn run(args: &CallArgs, framing: Framing) -> Result<(), Failure
             },
             Err(unanswered) => {
                 print(client.unfinished()).or_else(|error| Failure::of_stdout(&error))?;
-                return Err(unanswered.explain(args, framing, client.unfinished()));
+                return Err(unanswered.explain(args, framing, asked, client.unfinished()));
             }
         }
     }
@@ -60,9 +63,15 @@ async fn ask(client: &mut Client, message: &[u8], timeout: Option<Duration>) -> 
 }
 
 impl Unanswered {
-    fn explain(self, args: &CallArgs, framing: Framing, unfinished: &[u8]) -> Failure {
+    fn explain(self, args: &CallArgs, framing: Framing, asked: usize, unfinished: &[u8]) -> Failure {
         let limit = match self {
-            Unanswered::Error(error) => return error.into(),
+            // Many servers that speak TLS have no word for those who don't.
+            Unanswered::Error(error)
+                if error.is_lost() && !args.tls.tls && asked == 0 && unfinished.is_empty() =>
+            {
+                return Failure::from(error).hint("if it speaks TLS, add --tls");
+            }
+            Unanswered::Error(error) => return tls::failed(error),
             Unanswered::Timeout(limit) => limit,
         };
         let text = format!("no reply from {} within {limit:?}", args.address);

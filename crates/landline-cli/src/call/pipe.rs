@@ -2,13 +2,14 @@
 
 use std::io;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use landline::client::{self, ClientTls, TLS_ALERTS_LEN_MAX};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::crlf::Crlf;
 use super::stdio::{self, CHUNK_SIZE, Input};
+use super::tls;
 use crate::args::CallArgs;
 use crate::exit::{Exit, Failure};
 
@@ -25,12 +26,39 @@ enum Sent {
 /// The reader of stdout has gone, or stdout failed; the thread that writes it knows which.
 struct StdoutGone;
 
+/// How the receiving side ended.
+struct Received {
+    ended: io::Result<()>,
+    /// The first bytes that came, as many as it takes to know that they are from a server that speaks TLS.
+    first: Vec<u8>,
+}
+
 /// Passes bytes both ways until the server has closed.
 ///
-/// At the end of stdin the server gets a FIN and what it still says is printed. When the server closes first,
-/// what stdin has already given is sent, then it is over, even if stdin stays open.
-pub(super) async fn run(args: &CallArgs) -> Result<(), Failure> {
+/// At the end of stdin the server gets a FIN, after the end of TLS where that is spoken, and what it still
+/// says is printed. When the server closes first, what stdin has already given is sent, then it is over, even
+/// if stdin stays open.
+pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>) -> Result<(), Failure> {
+    if let Some(tls) = tls {
+        let (reader, writer) = tokio::io::split(super::connect_tls(args, tls).await?);
+        let (sent, received) = pass(args, reader, writer).await?;
+        return judge(args, sent, received.ended);
+    }
+    // A socket's own halves take turns with nobody.
     let (reader, writer) = super::connect(args).await?.into_split();
+    let (sent, received) = pass(args, reader, writer).await?;
+    match client::speaks_tls(&args.address, &received.first) {
+        Some(error) => Err(tls::failed(error)),
+        None => judge(args, sent, received.ended),
+    }
+}
+
+/// Returns once every byte that came is printed: only then anything is said about how it ended.
+async fn pass<R, W>(args: &CallArgs, reader: R, writer: W) -> Result<(Sent, Received), Failure>
+where
+    R: AsyncRead + Unpin,
+    W: AsyncWrite + Unpin,
+{
     let (output, stdout) = stdio::write_stdout();
     let closed = Notify::new();
     let crlf = args.crlf.then(Crlf::default);
@@ -41,20 +69,25 @@ pub(super) async fn run(args: &CallArgs) -> Result<(), Failure> {
         Ok(ended)
     };
     let ended = tokio::try_join!(upload, download);
-    // Every byte that came is printed before anything is said about how it ended.
     let printed = stdout.join().unwrap_or_else(|_| Err(io::Error::other("the printing thread failed")));
     if let Err(error) = &printed {
-        return Failure::of_stdout(error);
+        Failure::of_stdout(error)?;
     }
-    let lost = |cause: &str| Err(super::lost(&args.address, cause));
-    match ended {
-        Err(StdoutGone) | Ok((Sent::All, Ok(()))) => Ok(()),
-        Ok((_, Err(reset))) => lost(&landline::error::describe(&reset)),
-        Ok((Sent::Refused(cause), Ok(()))) if cause.kind() == io::ErrorKind::BrokenPipe => {
-            lost("the server closed before it took everything")
+    // Whoever read stdout has gone, and that is in order.
+    Ok(ended.unwrap_or((Sent::All, Received { ended: Ok(()), first: Vec::new() })))
+}
+
+/// What its two sides say of the whole.
+fn judge(args: &CallArgs, sent: Sent, received: io::Result<()>) -> Result<(), Failure> {
+    match (sent, received) {
+        (Sent::All, Ok(())) => Ok(()),
+        (Sent::Refused(cause), Ok(())) if cause.kind() == io::ErrorKind::BrokenPipe => {
+            Err(super::lost(&args.address, "the server closed before it took everything"))
         }
-        Ok((Sent::Refused(cause), Ok(()))) => lost(&landline::error::describe(&cause)),
-        Ok((Sent::NoInput(cause), Ok(()))) => {
+        (_, Err(cause)) | (Sent::Refused(cause), Ok(())) => {
+            Err(tls::failed(client::lost(&args.address, cause)))
+        }
+        (Sent::NoInput(cause), Ok(())) => {
             let cause = landline::error::describe(&cause);
             Err(Failure::new(Exit::Other, format!("cannot read standard input: {cause}")))
         }
@@ -62,9 +95,9 @@ pub(super) async fn run(args: &CallArgs) -> Result<(), Failure> {
 }
 
 /// Sends what stdin gives, then a FIN.
-async fn upload(
+async fn upload<W: AsyncWrite + Unpin>(
     mut input: Receiver<Input>,
-    mut writer: OwnedWriteHalf,
+    mut writer: W,
     mut crlf: Option<Crlf>,
     closed: &Notify,
 ) -> Sent {
@@ -80,8 +113,8 @@ async fn upload(
             None => return writer.shutdown().await.map_or_else(Sent::Refused, |()| Sent::All),
             Some(Input::Dry) => Ok(()),
             Some(Input::Chunk(chunk)) => match &mut crlf {
-                None => writer.write_all(&chunk).await,
-                Some(crlf) => writer.write_all(&crlf.convert(&chunk)).await,
+                None => write(&mut writer, &chunk).await,
+                Some(crlf) => write(&mut writer, &crlf.convert(&chunk)).await,
             },
             Some(Input::Failed(error)) => {
                 // The server may still have something to say to what it got.
@@ -95,14 +128,30 @@ async fn upload(
     }
 }
 
-/// Prints what the server says until it closes; the inner error is how else it ended.
-async fn download(mut reader: OwnedReadHalf, output: Sender<Vec<u8>>) -> Result<io::Result<()>, StdoutGone> {
-    loop {
+/// Writes all of it, and leaves nothing with TLS.
+async fn write<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> io::Result<()> {
+    writer.write_all(bytes).await?;
+    writer.flush().await
+}
+
+/// Prints what the server says until it closes.
+async fn download<R: AsyncRead + Unpin>(
+    mut reader: R,
+    output: Sender<Vec<u8>>,
+) -> Result<Received, StdoutGone> {
+    let mut first = Vec::new();
+    let ended = loop {
         let mut chunk = Vec::with_capacity(CHUNK_SIZE);
         match reader.read_buf(&mut chunk).await {
-            Ok(0) => return Ok(Ok(())),
-            Ok(_) => output.send(chunk).await.map_err(|_| StdoutGone)?,
-            Err(error) => return Ok(Err(error)),
+            Ok(0) => break Ok(()),
+            Ok(count) => {
+                // One more tells that there is more.
+                let missing = (TLS_ALERTS_LEN_MAX + 1).saturating_sub(first.len());
+                first.extend_from_slice(&chunk[..missing.min(count)]);
+                output.send(chunk).await.map_err(|_| StdoutGone)?;
+            }
+            Err(error) => break Err(error),
         }
-    }
+    };
+    Ok(Received { ended, first })
 }

@@ -8,8 +8,11 @@ mod bench;
 #[cfg(target_os = "linux")]
 mod bench_ports;
 mod call_once;
+mod call_openssl;
 mod call_pipe;
 mod call_prompt;
+mod call_tls;
+mod certificates;
 mod serve_admission;
 mod serve_calls;
 mod serve_config;

@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io};
 
+use landline::address::Address;
+use landline::client;
+use landline::error::Error;
 use landline::frame::{Cut, Decoder, Ending, FrameError, Framing};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::screen::Screen;
+use crate::args::CallArgs;
 use crate::call::crlf::Crlf;
 use crate::call::show::Escaper;
 use crate::call::{REPLY_MAX, stdio};
@@ -25,11 +27,16 @@ const LINE_MAX: usize = 64 * 1024;
 const READ_SIZE: usize = 16 * 1024;
 
 pub(super) struct Link {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+    address: Address,
+    reader: Box<dyn AsyncRead + Unpin>,
+    writer: Box<dyn AsyncWrite + Unpin>,
+    /// Nothing came yet, and what comes may be the alert of a server that speaks TLS.
+    may_be_tls: bool,
     decoder: Decoder,
     crlf: bool,
     unsent: Vec<u8>,
+    /// Something was written or waits to be, and may not be out: TLS may hold back what it has taken.
+    sending: bool,
     /// What came and is no whole message yet; only the `length` framing waits for whole messages.
     held: Vec<u8>,
     screen: Arc<Screen>,
@@ -44,16 +51,22 @@ pub(super) struct Link {
 #[derive(Debug)]
 pub(super) enum End {
     Closed,
-    Lost(io::Error),
+    Reset,
+    /// Lost in another way; the cause in words.
+    Lost(String),
     Framing(FrameError),
+    /// TLS can't be spoken here, or is what would have to be.
+    Tls(Error),
 }
 
 impl End {
     pub(super) fn cause(&self) -> String {
         match self {
             End::Closed => "closed by the server".to_owned(),
-            End::Lost(error) => landline::error::describe(error),
+            End::Reset => "connection reset by peer".to_owned(),
+            End::Lost(cause) => cause.clone(),
             End::Framing(error) => error.to_string(),
+            End::Tls(error) => error.to_string(),
         }
     }
 }
@@ -62,9 +75,8 @@ impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             End::Closed => f.write_str("server closed the connection"),
-            End::Lost(error) if error.kind() == io::ErrorKind::ConnectionReset => {
-                f.write_str("server reset the connection")
-            }
+            End::Reset => f.write_str("server reset the connection"),
+            End::Tls(error) => error.fmt(f),
             End::Lost(_) => write!(f, "connection lost ({})", self.cause()),
             End::Framing(_) => write!(f, "connection ended: the server sent {}", self.cause()),
         }
@@ -72,15 +84,23 @@ impl fmt::Display for End {
 }
 
 impl Link {
-    pub(super) fn new(stream: TcpStream, framing: Framing, crlf: bool, screen: Arc<Screen>) -> Self {
-        let (reader, writer) = stream.into_split();
+    pub(super) fn new(
+        reader: Box<dyn AsyncRead + Unpin>,
+        writer: Box<dyn AsyncWrite + Unpin>,
+        args: &CallArgs,
+        framing: Framing,
+        screen: Arc<Screen>,
+    ) -> Self {
         let escaper = Escaper::new(screen.charset);
         Self {
+            address: args.address.clone(),
             reader,
             writer,
+            may_be_tls: !args.tls.tls,
             decoder: Decoder::new(framing, REPLY_MAX),
-            crlf,
+            crlf: args.crlf,
             unsent: Vec::new(),
+            sending: false,
             held: Vec::new(),
             screen,
             escaper,
@@ -92,7 +112,7 @@ impl Link {
     /// Whether everything typed so far is out: more is not taken before, so what waits is bounded by one
     /// line.
     pub(super) fn takes_lines(&self) -> bool {
-        self.unsent.is_empty()
+        !self.sending
     }
 
     /// Frames a line; [`drive`](Self::drive) sends it.
@@ -108,6 +128,7 @@ impl Link {
         let suffix = framing.seal(&mut message, ending)?;
         message.extend_from_slice(suffix);
         self.unsent.extend_from_slice(&message);
+        self.sending = true;
         Ok(())
     }
 
@@ -121,22 +142,28 @@ impl Link {
             tokio::select! {
                 read = self.reader.read_buf(&mut self.held) => match read {
                     Ok(1..) => {
+                        if let Some(error) = self.mistaken() {
+                            return Ok(Some(End::Tls(error)));
+                        }
                         if let Err(error) = self.receive()? {
                             return Ok(Some(End::Framing(error)));
                         }
                     }
                     Ok(0) => return self.end(End::Closed).map(Some),
-                    Err(error) => return self.end(End::Lost(error)).map(Some),
+                    Err(error) => {
+                        let end = self.lost(error);
+                        return self.end(end).map(Some);
+                    }
                 },
-                written = self.writer.write(&self.unsent), if !self.unsent.is_empty() => {
-                    match written {
-                        Ok(count) => drop(self.unsent.drain(..count)),
-                        // Reading tells how it ended, once everything that came is shown.
-                        Err(_) => self.unsent.clear(),
+                written = write_or_flush(&mut self.writer, &self.unsent), if self.sending => {
+                    if let Ok(Some(count)) = written {
+                        self.unsent.drain(..count);
+                        continue;
                     }
-                    if self.unsent.is_empty() {
-                        return Ok(None);
-                    }
+                    // After an error, reading tells how it ended, once everything that came is shown.
+                    self.unsent.clear();
+                    self.sending = false;
+                    return Ok(None);
                 }
                 () = sleep_until(show_at.unwrap_or_else(Instant::now)), if show_at.is_some() => self.show_line(),
             }
@@ -145,7 +172,7 @@ impl Link {
 
     /// Sends a FIN, then shows what comes until the server has closed too. The error is one of stdout.
     pub(super) async fn finish(&mut self) -> io::Result<End> {
-        while !self.unsent.is_empty() {
+        while self.sending {
             if let Some(end) = self.drive().await? {
                 return Ok(end);
             }
@@ -156,6 +183,23 @@ impl Link {
             if let Some(end) = self.drive().await? {
                 return Ok(end);
             }
+        }
+    }
+
+    /// The error if what came first shows that TLS is spoken there; then nobody wants to see it.
+    fn mistaken(&mut self) -> Option<Error> {
+        let first = std::mem::take(&mut self.may_be_tls);
+        let error = client::speaks_tls(&self.address, &self.held).filter(|_| first)?;
+        self.held.clear();
+        Some(error)
+    }
+
+    fn lost(&self, error: io::Error) -> End {
+        let (kind, cause) = (error.kind(), landline::error::describe(&error));
+        match client::lost(&self.address, error) {
+            error if error.is_tls() => End::Tls(error),
+            _ if kind == io::ErrorKind::ConnectionReset => End::Reset,
+            _ => End::Lost(cause),
         }
     }
 
@@ -217,4 +261,13 @@ impl Link {
             _ => Ok(end),
         }
     }
+}
+
+/// Writes some of `unsent`; with nothing left, has it all go out (`None`).
+async fn write_or_flush(writer: &mut (impl AsyncWrite + Unpin), unsent: &[u8]) -> io::Result<Option<usize>> {
+    if unsent.is_empty() {
+        writer.flush().await?;
+        return Ok(None);
+    }
+    writer.write(unsent).await.map(Some)
 }

@@ -12,19 +12,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landline::address::Address;
+use landline::client::{ClientTls, TlsStream};
+use landline::event::{Charset, escape};
 use landline::frame::Framing;
 use tokio::sync::mpsc::Receiver;
 
 use self::link::{End, Link};
 use self::screen::Screen;
 use self::terminal::TerminalMode;
+use super::tls;
 use crate::args::CallArgs;
 use crate::exit::Failure;
 
 /// Connects, then goes between the person and the server until the person has finished.
-pub(super) async fn run(args: &CallArgs, framing: Framing) -> Result<(), Failure> {
+pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>, framing: Framing) -> Result<(), Failure> {
     let screen = Arc::new(Screen::new());
-    let mut session = Session { args, framing, screen: screen.clone(), link: None };
+    let mut session = Session { args, tls, framing, screen: screen.clone(), link: None, refused: None };
     session.connect(" · ↑ history · /help · Ctrl-D to finish").await?;
     let editor = editor::open(&screen)?;
     let _restored = screen.can_edit().then(TerminalMode::raw);
@@ -37,22 +40,39 @@ pub(super) async fn run(args: &CallArgs, framing: Framing) -> Result<(), Failure
 
 struct Session<'a> {
     args: &'a CallArgs,
+    tls: Option<&'a ClientTls>,
     framing: Framing,
     screen: Arc<Screen>,
     link: Option<Link>,
+    /// Why the last connection was of no use, if TLS is why.
+    refused: Option<Failure>,
 }
 
 impl Session<'_> {
     async fn connect(&mut self, more: &str) -> Result<(), Failure> {
         let begun = Instant::now();
-        let stream = super::connect(self.args).await?;
+        let link = |reader, writer| Link::new(reader, writer, self.args, self.framing, self.screen.clone());
+        let (link, peer, spoken) = match self.tls {
+            None => {
+                let stream = super::connect(self.args).await?;
+                let peer = stream.peer_addr().ok();
+                let (reader, writer) = stream.into_split();
+                (link(Box::new(reader), Box::new(writer)), peer, String::new())
+            }
+            Some(tls) => {
+                let stream = super::connect_tls(self.args, tls).await?;
+                let (peer, spoken) = (stream.peer_addr().ok(), spoken(&stream));
+                let (reader, writer) = tokio::io::split(stream);
+                (link(Box::new(reader), Box::new(writer)), peer, spoken)
+            }
+        };
         // Off a terminal there is no banner.
         if io::IsTerminal::is_terminal(&io::stderr()) {
-            let peer = stream.peer_addr().ok();
             let address = Named(&self.args.address, peer);
-            self.screen.say(&format!("connected to {address} in {}{more}", Took(begun.elapsed())));
+            self.screen.say(&format!("connected to {address} in {}{spoken}{more}", Took(begun.elapsed())));
         }
-        self.link = Some(Link::new(stream, self.framing, self.args.crlf, self.screen.clone()));
+        self.link = Some(link);
+        self.refused = None;
         Ok(())
     }
 
@@ -65,8 +85,7 @@ impl Session<'_> {
                     typed = lines.recv(), if link.takes_lines() => typed,
                     end = link.drive() => {
                         if let Some(end) = end? {
-                            self.link = None;
-                            self.screen.notice(&format!("{end}; the next line opens a new one"));
+                            self.ended(end);
                         }
                         continue;
                     }
@@ -88,9 +107,22 @@ impl Session<'_> {
         }
     }
 
+    /// Says that the connection is over; the prompt stays.
+    fn ended(&mut self, end: End) {
+        self.link = None;
+        match end {
+            End::Tls(error) => {
+                let failure = tls::failed(error);
+                self.screen.notice(&failure.in_one_line());
+                self.refused = Some(failure);
+            }
+            end => self.screen.notice(&format!("{end}; the next line opens a new one")),
+        }
+    }
+
     /// No more lines: tells the server so, and shows what it still says.
     async fn finish(&mut self) -> Result<(), Failure> {
-        let Some(link) = &mut self.link else { return Ok(()) };
+        let Some(link) = &mut self.link else { return self.refused.take().map_or(Ok(()), Err) };
         let ended = match self.args.timeout {
             None => Ok(link.finish().await),
             Some(limit) => tokio::time::timeout(limit, link.finish()).await.map_err(|_| limit),
@@ -104,10 +136,17 @@ impl Session<'_> {
         };
         match ended {
             Ok(End::Closed) => Ok(()),
+            Ok(End::Tls(error)) => Err(tls::failed(error)),
             Ok(end) => Err(super::lost(&self.args.address, &end.cause())),
             Err(error) => Failure::of_stdout(&error),
         }
     }
+}
+
+/// What is spoken, for the banner: ` · TLS 1.3 · h2`.
+fn spoken(stream: &TlsStream) -> String {
+    let protocol = stream.alpn().map(|name| format!(" · {}", escape(name, Charset::Utf8)));
+    format!(" · {}{}", stream.version(), protocol.unwrap_or_default())
 }
 
 /// The address as typed and, when that was not an IP address, the one that answered.
