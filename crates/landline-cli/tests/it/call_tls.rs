@@ -279,6 +279,20 @@ fn at_the_prompt_a_server_that_speaks_tls_is_recognised_too_and_its_alert_is_not
 }
 
 #[test]
+fn at_the_prompt_a_refusal_after_the_handshake_is_told_with_its_remedy() {
+    let (authority, folder) = (Authority::new(), Folder::new());
+    let cacert = folder.file("ca.pem", &authority.pem());
+    let server = failing_server(authority.issue().server_for(Some(&Authority::new()), &[&TLS13]));
+    let typed = server.typed();
+    let mut terminal = Terminal::open(landline(["call", "--tls", "--cacert", &cacert, &typed]));
+    terminal.sees(&format!(
+        "! cannot speak TLS with {typed}: the server asks for a certificate of ours (--cert and --key say"
+    ));
+    terminal.presses_ctrl('d');
+    assert_eq!(terminal.ends().0, 7);
+}
+
+#[test]
 fn at_the_prompt_the_banner_says_what_is_spoken() {
     let authority = Authority::new();
     let folder = Folder::new();
@@ -301,11 +315,11 @@ fn at_the_prompt_the_banner_says_what_is_spoken() {
 fn a_handshake_that_stalls_is_a_timeout() {
     let server = server(|mut stream| stream.read_to_end(&mut Vec::new()));
     let typed = server.typed();
-    let command = landline(["call", "--tls", "--connect-timeout", "300ms", &typed, "hello"]);
+    let command = landline(["call", "--tls", "--connect-timeout", "1s", &typed, "hello"]);
     let output = run(command, Stdio::null());
     assert_eq!(code(&output), 5);
     let said = text(&output.stderr);
-    let told = format!("cannot speak TLS with {typed}: the handshake was not done within 300ms\n  hint: ");
+    let told = format!("cannot speak TLS with {typed}: the handshake was not done within 1s\n  hint: ");
     assert!(said.contains(&told), "{said}");
 }
 

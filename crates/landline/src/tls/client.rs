@@ -32,7 +32,8 @@ const ALPN_NAME_MAX: usize = 255;
 ///
 /// TLS 1.3 and 1.2 are spoken. The server has to prove that it is whom the address names: its certificate has
 /// to be valid now, to be issued by someone who is trusted, and to have that very name; an IP address has to
-/// be in it as an IP address. Nothing is kept for the next connection, which verifies for itself.
+/// be in it as an IP address. Whether it was revoked since is not asked on Linux. Nothing is kept for the
+/// next connection, which verifies for itself.
 ///
 /// ```no_run
 /// use landline::client::{ClientTls, Options};
@@ -225,8 +226,8 @@ impl fmt::Debug for ClientTls {
     }
 }
 
-/// Where all cryptography comes from. It is passed by hand wherever it is needed: nothing is installed for the
-/// whole process, which is not this library's to decide.
+/// Where all cryptography comes from. It is passed by hand wherever it is needed: nothing is installed for
+/// the whole process, which is not this library's to decide.
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }

@@ -66,13 +66,11 @@ impl TlsStream {
         let refused = |trouble, words| {
             io::Error::new(io::ErrorKind::InvalidData, TlsFailure::Refused { trouble, words })
         };
+        if !self.heard && is_for_want_of_a_certificate(&error, &self.credentials) {
+            return refused(TlsTrouble::CertificateWanted, words::wanted(SERVER));
+        }
         if let Some(cause) = tls_cause(&error) {
             return refused(words::trouble(cause), words::words(cause, SERVER));
-        }
-        // A server that closes for want of a certificate may reset what it said about that.
-        let gone = is_gone(&error);
-        if gone && !self.heard && self.credentials.were_missed() {
-            return refused(TlsTrouble::CertificateWanted, words::wanted(SERVER));
         }
         match error.kind() {
             io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), TlsFailure::CutOff),
@@ -130,11 +128,10 @@ fn failed(address: &Address, error: io::Error, opening: &Opening, credentials: &
     }
     let refused =
         |trouble, words: String| Error::new(Kind::Tls, cannot_speak(address), words).with_trouble(trouble);
+    if is_for_want_of_a_certificate(&error, credentials) {
+        return refused(TlsTrouble::CertificateWanted, words::wanted(SERVER));
+    }
     match tls_cause(&error) {
-        // With TLS 1.2, a server that misses a certificate has no word for it.
-        Some(rustls::Error::AlertReceived(_)) | None if credentials.were_missed() => {
-            refused(TlsTrouble::CertificateWanted, words::wanted(SERVER))
-        }
         Some(cause @ rustls::Error::InvalidCertificate(_)) => {
             let (trouble, words) = (words::trouble(cause), words::words(cause, SERVER));
             Error::new(Kind::Tls, format!("cannot trust {address}"), words).with_trouble(trouble)
@@ -148,6 +145,17 @@ fn failed(address: &Address, error: io::Error, opening: &Opening, credentials: &
         }
         None => Error::io(Kind::Lost, cannot_speak(address), error),
     }
+}
+
+/// Whether a server gave up that has asked for a certificate and got none. With TLS 1.2 it has no word for
+/// that, and what it says before it closes may be lost in a reset.
+fn is_for_want_of_a_certificate(error: &io::Error, credentials: &Credentials) -> bool {
+    let gave_up = match tls_cause(error) {
+        Some(rustls::Error::AlertReceived(alert)) => words::may_want_a_certificate(*alert),
+        Some(_) => false,
+        None => is_gone(error),
+    };
+    gave_up && credentials.were_missed()
 }
 
 fn is_gone(error: &io::Error) -> bool {

@@ -179,6 +179,19 @@ pub(super) fn of_our_key(error: &Error) -> &'static str {
     }
 }
 
+/// Whether this is what peers say, one or the other, to someone who has sent them no certificate.
+pub(super) fn may_want_a_certificate(alert: AlertDescription) -> bool {
+    matches!(
+        alert,
+        AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::BadCertificate
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied
+    )
+}
+
 /// That the peer wants to know who this is.
 pub(super) fn wanted(peer: &str) -> String {
     format!("{peer} asks for a certificate of ours")
