@@ -1,5 +1,6 @@
 //! Whom a client trusts, and what it says of itself.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -153,7 +154,6 @@ impl ServerCertVerifier for Anybody {
 }
 
 /// What this end can say of itself on one connection, and whether it was asked to.
-#[derive(Debug)]
 pub(super) struct Credentials {
     identity: Option<Arc<CertifiedKey>>,
     asked: AtomicBool,
@@ -167,6 +167,14 @@ impl Credentials {
     /// Whether the server has asked for a certificate and got none.
     pub(super) fn were_missed(&self) -> bool {
         self.identity.is_none() && self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The key stays out of it.
+        let identity = self.identity.is_some();
+        f.debug_struct("Credentials").field("identity", &identity).field("asked", &self.asked).finish()
     }
 }
 

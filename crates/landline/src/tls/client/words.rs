@@ -289,6 +289,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn nothing_that_is_wrong_with_a_certificate_is_told_in_the_words_of_a_debugger() {
+        for (cause, told) in [
+            (CertificateError::Revoked, "the certificate was revoked"),
+            (CertificateError::InvalidPurpose, "the certificate is for another purpose"),
+            (
+                CertificateError::Other(OtherError(std::sync::Arc::new(fmt::Error))),
+                "the certificate is not one",
+            ),
+        ] {
+            let words = words(&Error::InvalidCertificate(cause), "the server");
+            assert!(words.starts_with(told), "{words}");
+        }
+    }
+
     proptest! {
         #[test]
         fn no_name_in_a_certificate_steers_a_terminal(name: Vec<u8>) {
