@@ -99,6 +99,11 @@ impl Admission {
         Some(Handshake(Arc::clone(&self.handshakes)))
     }
 
+    /// Whether there is no place.
+    pub(crate) fn is_full(&self) -> bool {
+        self.table.open() >= self.max_connections
+    }
+
     /// Completes when a place may have become free. Cancel-safe.
     pub(crate) fn room(&self) -> impl Future<Output = ()> {
         self.table.room()

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::mpsc::SyncSender;
 
 use tokio::sync::mpsc;
 
@@ -36,6 +37,8 @@ pub(crate) enum Errand {
     Close(u64),
     /// Whoever has been idle for longest is to make room.
     Reclaim,
+    /// The thread says that it has come to this.
+    Answer(SyncSender<()>),
 }
 
 /// Somebody who was accepted and has not yet been let in or refused.
@@ -92,6 +95,11 @@ impl Crew {
             Some(member) => member.inbox.try_send(errand).map_err(mpsc::error::TrySendError::into_inner),
             None => Err(errand),
         }
+    }
+
+    /// How many threads there are.
+    pub(crate) fn len(&self) -> usize {
+        self.members.len()
     }
 
     pub(crate) fn open_on(&self, thread: usize) -> usize {

@@ -67,6 +67,9 @@ impl Door {
 
     /// Takes a caller from the listener.
     pub(crate) fn arrive(&self, caller: Caller, reserved: Option<Admitted>) {
+        if self.host.local().probes.is_one(caller.peer) {
+            return;
+        }
         if !self.listener.has_handshakes() {
             return self.decide(caller, reserved, None);
         }

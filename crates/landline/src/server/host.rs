@@ -89,6 +89,8 @@ impl Host {
             Errand::Serve(arrival) => self.host(arrival),
             Errand::Close(id) => self.local.close(id),
             Errand::Reclaim => drop(self.local.reclaim()),
+            // Whoever asked may have given up.
+            Errand::Answer(told) => drop(told.try_send(())),
         }
     }
 

@@ -22,6 +22,7 @@ use super::config::Policy;
 use super::limits::{self, Due};
 use super::link::Link;
 use super::plan::Plan;
+use super::probe::Probes;
 use super::reclaim::Idlest;
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 use super::recover::Recovered;
@@ -44,6 +45,7 @@ pub(crate) struct Share {
     pub(crate) clock: Clock,
     #[cfg(all(target_os = "linux", feature = "takeover"))]
     pub(crate) recovered: Arc<Recovered>,
+    pub(crate) probes: Arc<Probes>,
     exhaustion: Arc<OnceASecond>,
     /// For each thread, since when its idlest connection has been idle; [`NOBODY`] if none could make room.
     idlest: Arc<[AtomicU64]>,
@@ -98,6 +100,7 @@ impl Share {
             clock,
             #[cfg(all(target_os = "linux", feature = "takeover"))]
             recovered: Arc::default(),
+            probes: Arc::default(),
             exhaustion: Arc::default(),
             idlest,
         }

@@ -23,6 +23,7 @@ mod monitor;
 mod parting;
 mod peer;
 mod plan;
+mod probe;
 mod proxied;
 mod push;
 mod reclaim;

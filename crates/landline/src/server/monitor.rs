@@ -12,6 +12,7 @@ use super::crew::{Crew, Errand};
 use super::listen::ListenAddr;
 use super::local::{Clock, Share};
 use super::plan::Plan;
+use super::probe::Probes;
 use super::table::{Phase, Slot, Table};
 use super::thread::Stage;
 use super::totals::{AcceptQueue, Totals};
@@ -45,6 +46,7 @@ pub(super) type Asked = oneshot::Sender<Result<(), Error>>;
 struct Watched {
     table: Arc<Table>,
     clock: Clock,
+    probes: Arc<Probes>,
     crew: Arc<Crew>,
     stage: watch::Receiver<Stage>,
 }
@@ -128,14 +130,22 @@ pub enum CloseError {
 impl Monitor {
     pub(super) fn watch(&self, share: &Share, crew: Arc<Crew>, stage: watch::Receiver<Stage>) {
         // A server runs once.
-        let (table, clock) = (Arc::clone(&share.table), share.clock);
-        let _ = self.0.running.set(Watched { table, clock, crew, stage });
+        let (table, clock, probes) = (Arc::clone(&share.table), share.clock, Arc::clone(&share.probes));
+        let _ = self.0.running.set(Watched { table, clock, probes, crew, stage });
     }
 
     /// The plan by which the server serves, while it does.
-    fn plan(&self) -> Option<Arc<Plan>> {
+    pub(super) fn plan(&self) -> Option<Arc<Plan>> {
         let watched = self.0.running.get()?;
         watched.stage.borrow().plan().map(Arc::clone)
+    }
+
+    pub(super) fn probes(&self) -> Option<&Probes> {
+        self.0.running.get().map(|watched| &*watched.probes)
+    }
+
+    pub(super) fn crew(&self) -> Option<&Crew> {
+        self.0.running.get().map(|watched| &*watched.crew)
     }
 
     /// Where it listens, while it does.

@@ -16,6 +16,7 @@ mod listeners;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
+mod probe;
 mod proxied;
 mod push;
 mod reload;
