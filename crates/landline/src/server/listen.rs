@@ -161,6 +161,12 @@ fn local_address(socket: &Socket) -> io::Result<ListenAddr> {
 }
 
 impl Bound {
+    /// Closes this descriptor of it, and leaves its file to whoever has another.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn leave_file(mut self) {
+        self.file.iter_mut().for_each(SocketFile::leave);
+    }
+
     /// Whether nobody can call there any more, because the server is ending: it is here for those who have.
     pub(crate) fn is_closed(&self) -> bool {
         self.on_record.as_ref().is_some_and(OnRecord::is_closed)

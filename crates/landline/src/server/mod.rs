@@ -50,7 +50,6 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::event::Subscriber;
 
-use listen::Bound;
 use listener::{Listener, Serve};
 
 pub use access::Network;
@@ -59,6 +58,7 @@ pub use connection::{Connection, WaitForDrain};
 pub use drain::{CutConnection, DrainReport};
 pub(crate) use drive::drive;
 pub use handler::{AnyHandler, Handler};
+pub(crate) use listen::Bound;
 pub use listen::ListenAddr;
 pub use monitor::{CloseError, ConnectionInfo, Monitor, State};
 pub use peer::Peer;
@@ -124,6 +124,12 @@ impl Server {
             subscriber: None,
             monitor: Monitor::default(),
         }
+    }
+
+    /// What it listens on.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn into_bound(self) -> Vec<Arc<Bound>> {
+        self.bound
     }
 
     /// The first address of the network that it listens on; `0.0.0.0:0` if it has only Unix sockets. The port

@@ -45,12 +45,18 @@ impl SocketFile {
         self.identity = None;
     }
 
-    /// Gives the file its owner and its mode.
+    /// Gives the file its owner and its mode. What is so already is left alone: whoever ceased to be root may
+    /// not change it any more, and need not.
     pub(crate) fn open_to(&self, mode: u32, (user, group): (Option<u32>, Option<u32>)) -> io::Result<()> {
+        let is = fs::symlink_metadata(&self.path)?;
+        let (user, group) = (user.filter(|user| *user != is.uid()), group.filter(|group| *group != is.gid()));
         if user.is_some() || group.is_some() {
             chown(&self.path, user, group)?;
         }
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))
+        if is.mode() & 0o7777 != mode {
+            fs::set_permissions(&self.path, fs::Permissions::from_mode(mode))?;
+        }
+        Ok(())
     }
 }
 

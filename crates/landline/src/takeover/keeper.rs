@@ -9,15 +9,15 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, kill_proc
 
 use super::blame;
 use super::candidate::{self, Outcome, Upgrading};
-use super::keeping::Keeping;
+use super::keeping::{Keeping, Prepare};
 use super::kept::Kept;
 use super::memory::{Control, Order, worker_after};
 use super::pulse::Thread;
 use super::upgrade::Request;
 use super::watchdog::Watchdog;
 use super::worker::Worker;
-use super::{arrival, draining, parting, stub};
-use crate::error::{Error, Kind};
+use super::{arrival, draining, listeners, parting, stub};
+use crate::error::{BoxError, Error, Kind};
 use crate::event::signal_name;
 use crate::sys::clock::microseconds;
 use crate::sys::signals::{Set, is_ignored, passed_on, report_children};
@@ -65,23 +65,29 @@ impl fmt::Display for Ended {
 }
 
 /// See [`Keeping::keep`].
-pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Result<Ended, Error> {
+pub(super) fn keep(keeping: Keeping<'_>, mut work: impl FnMut() -> u8 + Send) -> Result<Ended, Error> {
     if let Some(said) = arrival::check() {
         return said;
     }
-    let kept = Kept::new(arrival::memory()?);
+    let inherited = arrival::memory()?;
+    let kept = Kept::new(inherited);
     let kept = kept.map_err(|error| Error::io(Kind::Serve, "cannot keep a worker", error))?;
-    let mut keeper = Keeper::new(kept, keeping);
+    let Keeping { watchdog_timeout, core_dumps, prepare, mut in_each_worker } = keeping;
+    if let Some(prepare) = prepare.filter(|_| inherited.is_none()) {
+        prepare_workers(kept, prepare)?;
+    }
+    let mut keeper = Keeper::new(kept, watchdog_timeout);
     loop {
         let number = keeper.control.begin_worker();
+        let enter = || in_each_worker.as_mut().map_or(Ok(()), |enter| enter());
         let body = || {
-            if !keeping.core_dumps {
+            if !core_dumps {
                 limits::dump_no_core();
             }
             Worker::become_one(kept, number);
             work()
         };
-        let death = match clone::sharing_descriptors(body) {
+        let death = match clone::sharing_descriptors(enter, body) {
             Ok(worker) => {
                 // It says so itself, too, and whoever looks may come before it does.
                 kept.memory.decision().worker.store(worker.as_raw_nonzero().get(), Release);
@@ -103,6 +109,20 @@ pub(super) fn keep(keeping: Keeping, mut work: impl FnMut() -> u8 + Send) -> Res
     }
 }
 
+/// Does what is to be done before there is any worker, and leaves to the workers what listens then.
+fn prepare_workers(kept: &Kept, prepare: Prepare<'_>) -> Result<(), Error> {
+    const WHAT: &str = "cannot prepare for a worker";
+    let cannot = |error: BoxError| match error.downcast::<Error>() {
+        Ok(error) => *error,
+        Err(error) => Error::new(Kind::Serve, WHAT, error.to_string()),
+    };
+    for server in prepare().map_err(cannot)? {
+        let left = listeners::leave_to_workers(kept.memory, server.into_bound());
+        left.map_err(|error| Error::io(Kind::Serve, WHAT, error))?;
+    }
+    Ok(())
+}
+
 /// How a worker ended.
 #[derive(Clone, Copy)]
 enum Death {
@@ -118,7 +138,7 @@ struct Keeper {
     kept: &'static Kept,
     control: &'static Control,
     signals: Set,
-    keeping: Keeping,
+    watchdog_timeout: Option<Duration>,
     /// How many workers in a row ended before they served.
     in_vain: u32,
     upgrading: Upgrading,
@@ -129,7 +149,7 @@ struct Keeper {
 }
 
 impl Keeper {
-    fn new(kept: &'static Kept, keeping: Keeping) -> Self {
+    fn new(kept: &'static Kept, watchdog_timeout: Option<Duration>) -> Self {
         let unless_ignored = [libc::SIGINT, libc::SIGHUP].into_iter().filter(|signal| !is_ignored(*signal));
         let signals =
             Set::of(unless_ignored.chain([libc::SIGTERM, libc::SIGCHLD, libc::SIGUSR2, passed_on()]));
@@ -137,12 +157,21 @@ impl Keeper {
         signals.block();
         let upgrading = Upgrading::new(kept);
         let control = kept.memory.control();
-        Self { kept, control, signals, keeping, in_vain: 0, upgrading, next: None, former: Vec::new() }
+        Self {
+            kept,
+            control,
+            signals,
+            watchdog_timeout,
+            in_vain: 0,
+            upgrading,
+            next: None,
+            former: Vec::new(),
+        }
     }
 
     /// Passes signals on to a worker until it has ended.
     fn watch(&mut self, worker: Pid, number: u32) -> Death {
-        let mut watchdog = self.keeping.watchdog_timeout.map(|patience| Watchdog::new(number, patience));
+        let mut watchdog = self.watchdog_timeout.map(|patience| Watchdog::new(number, patience));
         let mut was_still = false;
         loop {
             let burial = (!self.former.is_empty()).then_some(BURIAL);

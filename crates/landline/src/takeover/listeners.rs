@@ -2,8 +2,10 @@
 //! server is ending stay there, too: whoever goes on with its connections has to know where they called.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use socket2::{Domain, Socket, Type};
@@ -12,7 +14,11 @@ use super::arrival;
 use super::memory::{Memory, Record, WORDS_MAX};
 use super::worker::Worker;
 use crate::address::Address;
+use crate::server::Bound;
 use crate::sys::descriptors;
+
+/// What stands for the keeper where a worker's number does: theirs begin at 1.
+const KEEPER: u32 = 0;
 
 /// That a listener is on record. Dropping it strikes it off: it goes before its socket is closed.
 #[derive(Debug)]
@@ -24,6 +30,11 @@ pub(crate) struct OnRecord {
 impl OnRecord {
     fn new(record: &'static Record) -> Self {
         Self { record, is_left: false }
+    }
+
+    /// Leaves it on record.
+    fn stay(mut self) {
+        self.is_left = true;
     }
 
     /// Whether it is closed, so that there is nobody to accept.
@@ -93,11 +104,23 @@ pub(crate) fn on_record(asked: &Address) -> Vec<(Socket, OnRecord)> {
 /// Puts sockets that listen for these words on record. One for which there is no room, or that is nobody's
 /// but this process's, is none that could be taken over.
 pub(crate) fn publish(asked: &Address, sockets: &[&Socket]) -> Vec<Option<OnRecord>> {
+    match Worker::this() {
+        Some(worker) => put_on_record(worker.kept.memory, worker.number, asked, sockets),
+        None => sockets.iter().map(|_| None).collect(),
+    }
+}
+
+fn put_on_record(
+    memory: &'static Memory,
+    worker: u32,
+    asked: &Address,
+    sockets: &[&Socket],
+) -> Vec<Option<OnRecord>> {
     let words = asked.to_string();
-    let Some(worker) = Worker::this().filter(|_| words.len() <= WORDS_MAX) else {
+    if words.len() > WORDS_MAX {
         return sockets.iter().map(|_| None).collect();
-    };
-    let listeners = worker.kept.memory.listeners();
+    }
+    let listeners = memory.listeners();
     let in_use = listeners.iter().filter(|record| record.state.load(Acquire) != Record::FREE);
     let group = in_use.map(|record| record.group.load(Relaxed)).max().unwrap_or(0).wrapping_add(1);
     let len = u32::try_from(sockets.len()).unwrap_or(u32::MAX);
@@ -111,13 +134,34 @@ pub(crate) fn publish(asked: &Address, sockets: &[&Socket]) -> Vec<Option<OnReco
         record.cookie.store(cookie, Relaxed);
         record.group.store(group, Relaxed);
         record.group_len.store(len, Relaxed);
-        record.worker.store(worker.number, Relaxed);
+        record.worker.store(worker, Relaxed);
         record.set_address(socket.local_addr().ok().and_then(|address| address.as_socket()));
         record.set_words(&words);
         record.state.store(Record::LIVE, Release);
         Some(OnRecord::new(record))
     });
     records.collect()
+}
+
+/// Leaves what the keeper listens on to its workers, as if one before them had: their sockets stay open, and
+/// their files where they are.
+///
+/// # Errors
+/// When not all of it can be put on record: then nobody would find it.
+pub(super) fn leave_to_workers(memory: &'static Memory, bound: Vec<Arc<Bound>>) -> io::Result<()> {
+    let Some(asked) = bound.first().map(|bound| bound.asked.clone()) else { return Ok(()) };
+    let sockets: Vec<_> = bound.iter().map(|bound| bound.socket.try_clone()).collect::<Result<_, _>>()?;
+    let on_record = put_on_record(memory, KEEPER, &asked, &sockets.iter().collect::<Vec<_>>());
+    if on_record.iter().any(Option::is_none) {
+        return Err(io::Error::other(format!("there is no room to put {asked} on record")));
+    }
+    on_record.into_iter().flatten().for_each(OnRecord::stay);
+    for socket in sockets {
+        // Its number is on record, and that is all who owns it.
+        let _ = socket.into_raw_fd();
+    }
+    bound.into_iter().filter_map(Arc::into_inner).for_each(Bound::leave_file);
+    Ok(())
 }
 
 /// Whether another worker is to know of it.
@@ -188,6 +232,26 @@ mod tests {
             assert_eq!(number_of(record), is_listener.then_some(number));
             record.cookie.fetch_add(1, Relaxed);
             assert_eq!(number_of(record), None);
+        }
+    }
+
+    #[test]
+    fn what_a_keeper_listens_on_stays_open_and_on_record_with_its_file() {
+        let path = std::env::temp_dir().join(format!("landline-ahead-{}.sock", std::process::id()));
+        let memory: &'static Memory = Box::leak(Box::new(Memory::new().unwrap()));
+        let file = format!("unix:{}", path.display());
+        for asked in [&*file, "127.0.0.1:0"] {
+            let server = crate::Server::bind(asked).unwrap();
+            leave_to_workers(memory, server.into_bound()).unwrap();
+        }
+        assert!(path.exists());
+        std::fs::remove_file(&path).unwrap();
+        let live = memory.listeners().iter().filter(|record| record.is_live());
+        let live: Vec<_> = live.map(|record| (record.words(), record.worker.load(Relaxed))).collect();
+        assert_eq!(live, [(file.into_bytes(), KEEPER), (b"127.0.0.1:0".to_vec(), KEEPER)]);
+        for record in &memory.listeners()[..2] {
+            let socket = descriptors::adopt_socket(number_of(record).unwrap(), record.cookie.load(Relaxed));
+            assert!(socket.is_some());
         }
     }
 

@@ -45,6 +45,9 @@
 //! its worker becomes this program anew, from `main`, and is the keeper of another worker; if it can't, it
 //! serves on alone and obeys signals itself.
 //!
+//! **Privileges** that only listening takes are given up before there is a worker, in what
+//! [prepares](Keeping::prepare) for it; a sandbox is entered [in each worker](Keeping::in_each_worker).
+//!
 //! **Another program** takes over upon [`upgrade`] or SIGUSR2: it is started from its `main`, and by `keep`
 //! it finds everything, through `LANDLINE_TAKEOVER` in its environment, and goes on with it. Before
 //! that it is started once with `LANDLINE_TAKEOVER_CHECK`, only so that its `keep` says whether it could;
@@ -114,6 +117,13 @@ pub fn recall() -> Option<Vec<u8>> {
         None => arrival::memory().ok().flatten()?,
     };
     memory.recall().filter(|_| !arrival::must_commit())
+}
+
+/// Whether this program goes on with what another has left: it was started to take that one's place, or is the
+/// same one anew, because its keeper was killed. It finds all that listens, and is what that one was by then: no
+/// root any more, if it has ceased to be.
+pub fn takes_over() -> bool {
+    arrival::memory().is_ok_and(|memory| memory.is_some())
 }
 
 /// Whether another worker served before this one, be it of this program or of one before it.

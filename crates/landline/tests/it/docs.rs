@@ -196,7 +196,7 @@ fn every_default_is_what_the_docs_say() {
 /// The fields of a struct's debug form, each with its value in words.
 fn defaults(text: &str) -> BTreeMap<String, String> {
     let (_, fields) = text.split_once(" { ").unwrap();
-    let fields = fields.strip_suffix(" }").unwrap().replace("(None, None)", "None");
+    let fields = fields.strip_suffix(" }").unwrap().trim_end_matches(", ..").replace("(None, None)", "None");
     let fields = fields.split(", ").map(|field| field.split_once(": ").unwrap());
     fields.map(|(name, value)| (name.to_owned(), in_words(name, value))).collect()
 }
