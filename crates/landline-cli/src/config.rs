@@ -88,7 +88,7 @@ fn contents(path: &Path) -> Result<Vec<u8>, Fault> {
         let cause = format!("cannot read the configuration: {}", landline::error::describe(&error));
         match error.kind() {
             io::ErrorKind::NotFound => Fault::new(None, cause).hint("check its path"),
-            _ => Fault::new(None, cause).hint("it has to be a file that whoever starts the server may read"),
+            _ => Fault::new(None, cause).hint("it has to be a file that the server may read"),
         }
     };
     let file = open(path).map_err(cannot)?;

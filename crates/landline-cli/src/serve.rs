@@ -1,6 +1,11 @@
 //! `landline serve`: a server with a built-in service.
 
 mod build;
+#[cfg(target_os = "linux")]
+mod confinement;
+#[cfg(not(target_os = "linux"))]
+#[path = "serve/unconfined.rs"]
+mod confinement;
 mod console;
 mod holder;
 mod http;
@@ -9,7 +14,7 @@ pub(crate) mod upgrade;
 
 use std::env;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,11 +24,13 @@ use landline::{DrainReport, Server, Subscriber};
 
 use crate::args::ServeArgs;
 use crate::config::in_one_line;
-use crate::control::{self, place};
+use crate::control;
+use crate::control::place::{self, Owner};
 use crate::exit::{Exit, Failure};
-use crate::settings::{ExcessName, LogFormat, ServiceName};
+use crate::settings::{ExcessName, LogFormat, ServerSettings, ServiceName};
 use crate::setup::{Listener, Setup};
 use crate::side_door::SideDoor;
+use confinement::Confinement;
 use console::Console;
 use http::Telling;
 use survival::LastGood;
@@ -40,39 +47,43 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
         None => Setup::new(args)?,
     };
     if upgrade::is_check() {
-        check(&setup)?;
+        check(&setup, args)?;
         upgrade::can_take_over(&setup)?;
     }
     match &args.config {
         Some(path) if args.check_config => {
-            check(&setup)?;
+            check(&setup, args)?;
             say_in_order(path, &setup).map(|()| 0)
         }
         _ => {
             let is_json = setup.server.log_format == Some(LogFormat::Json);
-            let work = || serve_on(&setup, args).map_err(|failure| failure.in_json(is_json));
-            let done = if survival::is_wanted(&setup.server) {
-                survival::keep(&setup.server, work)
-            } else {
-                serve(&setup, args).map(|()| 0)
-            };
-            done.map_err(|failure| failure.in_json(is_json))
+            serve_confined(&setup, args, is_json).map_err(|failure| failure.in_json(is_json))
         }
     }
 }
 
+fn serve_confined(setup: &Setup, args: &ServeArgs, is_json: bool) -> Result<u8, Failure> {
+    let confinement = Confinement::new(setup, args)?;
+    if !survival::is_wanted(&setup.server) {
+        return serve(setup, args, &confinement).map(|()| 0);
+    }
+    let work = || serve_on(setup, args, &confinement).map_err(|failure| failure.in_json(is_json));
+    survival::keep(setup, &confinement, work)
+}
+
 /// What can be checked beside the file without listening.
-fn check(setup: &Setup) -> Result<(), Failure> {
+fn check(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
+    Confinement::check(setup, args)?;
     let server = &setup.server;
     let http = server.http.as_ref().map(|http| Telling::check(http, server.http_token_file.as_deref()));
     http.transpose().map(|_| ())
 }
 
 /// Serves by the file that a process before this one served by, or else by what was read at the start.
-fn serve_on(at_the_start: &Setup, args: &ServeArgs) -> Result<(), Failure> {
+fn serve_on(at_the_start: &Setup, args: &ServeArgs, confinement: &Confinement) -> Result<(), Failure> {
     match survival::last_good() {
-        Some(file) => serve(&Setup::with(args, Some(file))?, args),
-        None => serve(at_the_start, args),
+        Some(file) => serve(&Setup::with(args, Some(file))?, args, confinement),
+        None => serve(at_the_start, args, confinement),
     }
 }
 
@@ -88,19 +99,25 @@ fn say_in_order(path: &Path, setup: &Setup) -> Result<(), Failure> {
     said.or_else(|error| Failure::of_stdout(&error))
 }
 
-fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
+fn serve(setup: &Setup, args: &ServeArgs, confinement: &Confinement) -> Result<(), Failure> {
     let mut listening = build::listen(setup, |address| Server::bind(address))?;
     let token_file = setup.server.http_token_file.as_deref();
     let http = setup.server.http.as_ref().map(|address| Telling::bind(address, token_file));
     let http = http.transpose()?;
-    let introduction = introduction(args, setup, &listening, http.as_ref());
+    let port = listening[0].local_addr().port();
+    let control = ControlSocket::listen(&setup.server, Some(port), confinement.owner())?;
+    if !survival::is_kept() {
+        // Before there is another thread.
+        confinement.enter(setup, control.as_ref())?;
+    }
+    let introduction = introduction(args, setup, &listening, http.as_ref(), confinement);
     let format = setup.server.log_format.unwrap_or(LogFormat::Text);
     let console = Console::new(args, format, introduction).map(Arc::new);
     let console = console.map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
     })?;
     let first = listening.remove(0);
-    let control = control(setup.server.control.as_deref(), &first, &console)?;
+    let control = control.and_then(|control| control.answer(&first, &console).transpose()).transpose()?;
     let last_good = Arc::new(LastGood::default());
     last_good.read(setup.file.clone());
     let said = (Arc::clone(&last_good), Arc::clone(&console));
@@ -125,24 +142,47 @@ fn serve(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
     done.map_err(|error| cannot_serve(error, setup)).and_then(|report| judge(&report))
 }
 
-/// The control socket, unless none is wanted. A place that was named has to be had; where the system has none
-/// for such things, the server does without.
-fn control(
-    path: Option<&Path>,
-    server: &Server,
-    console: &Arc<Console>,
-) -> Result<Option<SideDoor>, Failure> {
-    let start = |path: &Path| {
-        control::start(path, server.monitor(), broke(console, "the control socket")).map_err(|failure| {
-            failure.hint(
-                "the control socket needs a folder that exists and is yours; '--control none' does without",
-            )
-        })
-    };
-    match path {
-        Some(path) if path.as_os_str() == "none" => Ok(None),
-        Some(path) => start(path).map(Some),
-        None => Ok(place::new(server.local_addr().port()).ok().and_then(|path| start(&path).ok())),
+/// The control socket, which listens.
+struct ControlSocket {
+    path: PathBuf,
+    listening: Server,
+    /// Whether somebody said where it is to be.
+    is_named: bool,
+}
+
+impl ControlSocket {
+    /// Unless none is wanted. A place that was named has to be had; where the system has none for such things, or
+    /// nobody knows on which port the server listens, the server does without.
+    fn listen(
+        settings: &ServerSettings,
+        port: Option<u16>,
+        owner: Option<Owner>,
+    ) -> Result<Option<Self>, Failure> {
+        let at = |path: &Path, is_named: bool| {
+            let listening = control::bind(path).map_err(Self::cannot)?;
+            Ok(Self { path: path.to_owned(), listening, is_named })
+        };
+        match settings.control.as_deref() {
+            Some(path) if path.as_os_str() == "none" => Ok(None),
+            Some(path) => at(path, true).map(Some),
+            None => {
+                let path = port.and_then(|port| place::new(port, owner).ok());
+                Ok(path.and_then(|path| at(&path, false).ok()))
+            }
+        }
+    }
+
+    /// Answers about a server.
+    fn answer(self, server: &Server, console: &Arc<Console>) -> Result<Option<SideDoor>, Failure> {
+        match control::answer(self.listening, server.monitor(), broke(console, "the control socket")) {
+            Err(failure) if self.is_named => Err(Self::cannot(failure)),
+            door => Ok(door.ok()),
+        }
+    }
+
+    fn cannot(failure: Failure) -> Failure {
+        failure
+            .hint("the control socket needs a folder that exists and is yours; '--control none' does without")
     }
 }
 
@@ -174,6 +214,7 @@ fn introduction(
     setup: &Setup,
     listening: &[Server],
     http: Option<&Telling>,
+    confinement: &Confinement,
 ) -> console::Introduction {
     let ports: Vec<u16> =
         listening.iter().map(|server| server.local_addr().port()).filter(|port| *port != 0).collect();
@@ -199,6 +240,7 @@ fn introduction(
         try_it: format!("{}stop: Ctrl-C", call.unwrap_or_default()),
         ports: if args.print_port { ports } else { Vec::new() },
         survival: survival::promise(&setup.server),
+        confinement: confinement.words(),
         is_over: survival::is_another(),
     }
 }

@@ -100,6 +100,22 @@ pub(crate) struct ServerSettings {
     #[arg(long, value_name = "FORMAT")]
     #[serde(deserialize_with = "key::name")]
     pub(crate) log_format: Option<LogFormat>,
+
+    /// Started as root: who to be once all is listened on, USER or USER:GROUP; nothing serves as root then
+    /// [default: whoever starts the server]
+    #[arg(long, value_name = "USER", value_parser = units::user)]
+    #[serde(deserialize_with = "key::user")]
+    pub(crate) user: Option<String>,
+
+    /// The group to be in, and no other [default: those of --user]
+    #[arg(long, value_name = "GROUP", value_parser = units::group)]
+    #[serde(deserialize_with = "key::group")]
+    pub(crate) group: Option<String>,
+
+    /// Whether what serves is kept from all files and programs that it does not need [default: off]
+    #[arg(long, value_name = "on|off", hide_possible_values = true)]
+    #[serde(deserialize_with = "key::name")]
+    pub(crate) sandbox: Option<Switch>,
 }
 
 // What holds for one listener and its connections.
@@ -244,6 +260,9 @@ impl ServerSettings {
             watchdog_timeout: self.watchdog_timeout.or(others.watchdog_timeout),
             core_dumps: self.core_dumps.or(others.core_dumps),
             log_format: self.log_format.or(others.log_format),
+            user: self.user.or(others.user),
+            group: self.group.or(others.group),
+            sandbox: self.sandbox.or(others.sandbox),
         }
     }
 }

@@ -144,6 +144,21 @@ pub(crate) fn owner(text: &str) -> Result<String, String> {
     resolve_owner(text).map(|_| text.to_owned())
 }
 
+/// `USER` or `USER:GROUP`, by name or by number: who a server is to be. Whether they exist is seen when it
+/// starts: one that goes on with what another has left need not be able to look them up.
+pub(crate) fn user(text: &str) -> Result<String, String> {
+    const FORMS: &str = "a user is USER or USER:GROUP, by name or by number";
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let is_one = !user.is_empty() && group.is_none_or(|group| !group.is_empty() && !group.contains(':'));
+    if is_one { Ok(text.to_owned()) } else { Err(FORMS.to_owned()) }
+}
+
+/// `GROUP`, by name or by number. Whether it exists is seen as with a [`user`].
+pub(crate) fn group(text: &str) -> Result<String, String> {
+    let is_one = !text.is_empty() && !text.contains(':');
+    if is_one { Ok(text.to_owned()) } else { Err("a group is GROUP, by name or by number".to_owned()) }
+}
+
 /// The numbers of an [`owner`]'s user and group; of what was not named, none.
 pub(crate) fn resolve_owner(text: &str) -> Result<(Option<u32>, Option<u32>), String> {
     const FORMS: &str = "an owner is USER, USER:GROUP or :GROUP, by name or by number";
@@ -281,6 +296,16 @@ mod tests {
         assert_eq!(owner("no\nbody"), Err("no user is called 'no\\nbody'".to_owned()));
         assert_eq!(owner(":nosuch-group"), Err("no group is called 'nosuch-group'".to_owned()));
         assert!(owner("4294967295").is_err());
+    }
+
+    #[test]
+    fn a_user_may_come_with_a_group_and_need_not_exist_yet() {
+        assert_eq!((user("nosuch"), user("1:2")), (Ok("nosuch".to_owned()), Ok("1:2".to_owned())));
+        assert_eq!(group("nosuch"), Ok("nosuch".to_owned()));
+        for wrong in ["", ":", ":1", "1:", "1:2:3"] {
+            assert!(user(wrong).unwrap_err().contains("USER:GROUP"), "{wrong}");
+        }
+        assert!(group("").is_err() && group("a:b").is_err());
     }
 
     #[test]

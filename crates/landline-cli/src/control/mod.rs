@@ -24,6 +24,9 @@ use crate::side_door::SideDoor;
 /// Connections at a time; others wait. As in `serve/http.rs`, descriptors are few.
 const PLACES: usize = 6;
 
+/// The mode of its file: who may ask may also end the server.
+pub(crate) const MODE: u32 = 0o600;
+
 /// How long whoever asks for the outcome of an upgrade waits for it at most; then it may be asked for again.
 const WAIT: Duration = Duration::from_secs(5);
 /// How often it is looked for: another process decides on it.
@@ -53,19 +56,23 @@ pub(crate) struct Trouble {
     pub(crate) error: String,
 }
 
-/// Answers at `path` about a server, until what it returns is dropped; then the file is gone too. `broke` is
-/// told why if it can't go on.
-pub(crate) fn start(
-    path: &FilePath,
-    monitor: Monitor,
-    broke: impl FnOnce(&Error) + Send + 'static,
-) -> Result<SideDoor, Failure> {
+/// Listens at `path`.
+pub(crate) fn bind(path: &FilePath) -> Result<Server, Failure> {
     let Some(words) = path.to_str() else {
         let path = path.display();
         return Err(Failure::new(Exit::Usage, format!("the path of a control socket is not UTF-8: {path}")));
     };
-    let server = Server::bind(format!("unix:{words}"))?.unix_mode(0o600);
-    SideDoor::open(server, PLACES, TowerToHyperService::new(router(monitor)), broke)
+    Ok(Server::bind(format!("unix:{words}"))?.unix_mode(MODE))
+}
+
+/// Answers about a server where `listening` does, until what it returns is dropped; then the file is gone too.
+/// `broke` is told why if it can't go on.
+pub(crate) fn answer(
+    listening: Server,
+    monitor: Monitor,
+    broke: impl FnOnce(&Error) + Send + 'static,
+) -> Result<SideDoor, Failure> {
+    SideDoor::open(listening, PLACES, TowerToHyperService::new(router(monitor)), broke)
 }
 
 fn router(monitor: Monitor) -> Router {
@@ -166,7 +173,7 @@ mod tests {
         let (told, telling) = sync_channel(1);
         let running = thread::spawn(move || server(told).run().unwrap());
         let monitor = telling.recv_timeout(Duration::from_secs(30)).unwrap();
-        let door = start(&path, monitor.clone(), |_| panic!("it broke")).unwrap();
+        let door = answer(bind(&path).unwrap(), monitor.clone(), |_| panic!("it broke")).unwrap();
         let status = || client::get::<Status>(&path, "/status").unwrap();
         let before = status();
         client::post(&path, "/reload").unwrap();

@@ -17,10 +17,15 @@ pub(super) fn listen(
     setup: &Setup,
     bind: impl Fn(&Address) -> Result<Server, Error>,
 ) -> Result<Vec<Server>, Failure> {
-    let bind = |listener: &Listener| {
-        bind(&listener.address).map_err(|error| cannot_listen(error, &listener.address))
-    };
-    setup.listeners.iter().map(bind).collect()
+    setup.listeners.iter().map(|listener| listen_on(&listener.address, &bind)).collect()
+}
+
+/// Listens at one address.
+pub(super) fn listen_on(
+    address: &Address,
+    bind: impl Fn(&Address) -> Result<Server, Error>,
+) -> Result<Server, Failure> {
+    bind(address).map_err(|error| cannot_listen(error, address))
 }
 
 /// One server of all that listens.
@@ -53,6 +58,9 @@ pub(super) fn anew(
         ("watchdog_timeout", setup.server.watchdog_timeout != before.watchdog_timeout),
         ("core_dumps", setup.server.core_dumps != before.core_dumps),
         ("log_format", setup.server.log_format != before.log_format),
+        ("user", setup.server.user != before.user),
+        ("group", setup.server.group != before.group),
+        ("sandbox", setup.server.sandbox != before.sandbox),
     ];
     if let Some((name, _)) = fixed.iter().find(|(_, changed)| *changed) {
         return Err(format!("{name} can't be changed while the server runs").into());

@@ -26,6 +26,8 @@ pub(super) struct Introduction {
     pub(super) ports: Vec<u16>,
     /// What happens if the server's process is killed, if that is worth saying.
     pub(super) survival: Option<&'static str>,
+    /// What the server may not do, if it was said.
+    pub(super) confinement: Option<String>,
     /// Whether another process was greeted before this one.
     pub(super) is_over: bool,
 }
@@ -113,6 +115,9 @@ impl Console {
                 self.log.say(format!("{} {dot} {}", introduction.service, event.line(self.charset)));
                 if let Some(metrics) = &introduction.metrics {
                     self.log.say(metrics.clone());
+                }
+                if let Some(confinement) = &introduction.confinement {
+                    self.log.say(confinement.clone());
                 }
                 if let Some(survival) = introduction.survival {
                     self.log.say(survival);

@@ -45,8 +45,12 @@ impl Telling {
 
     pub(super) fn bind(address: &Address, token_file: Option<&Path>) -> Result<Self, Failure> {
         let guard = Guard::new(address, token_file)?;
-        let server = Server::bind(address).map_err(|error| cannot_listen(error, address))?;
-        Ok(Self { server, guard })
+        Ok(Self { server: Self::listen(address)?, guard })
+    }
+
+    /// Only listens there.
+    pub(super) fn listen(address: &Address) -> Result<Server, Failure> {
+        Server::bind(address).map_err(|error| cannot_listen(error, address))
     }
 
     pub(super) fn local_addr(&self) -> SocketAddr {

@@ -6,8 +6,12 @@ use std::sync::{Mutex, PoisonError};
 
 use landline::{Event, Subscriber};
 
+use super::confinement::Confinement;
 use crate::exit::{Exit, Failure};
+#[cfg(target_os = "linux")]
+use crate::settings::LogFormat;
 use crate::settings::{ServerSettings, Switch};
+use crate::setup::Setup;
 
 /// Whether the server is to go on: wherever it can, unless somebody said otherwise.
 pub(super) fn is_wanted(settings: &ServerSettings) -> bool {
@@ -38,13 +42,29 @@ fn is_supported() -> bool {
 /// Runs `work` in a process that is replaced when it is killed; returns the exit code.
 #[cfg(target_os = "linux")]
 pub(super) fn keep(
-    settings: &ServerSettings,
+    setup: &Setup,
+    confinement: &Confinement,
     mut work: impl FnMut() -> Result<(), Failure> + Send,
 ) -> Result<u8, Failure> {
     use landline::takeover::{Ended, Keeping};
+    let settings = &setup.server;
+    let is_json = settings.log_format == Some(LogFormat::Json);
+    // It comes back with its hint and its code.
+    let mut unprepared = None;
     let keeping = Keeping::new().core_dumps(settings.core_dumps == Some(Switch::On));
-    let keeping = settings.watchdog_timeout.map_or(keeping, |patience| keeping.watchdog_timeout(patience));
-    match keeping.keep(|| Failure::code_of(work()))? {
+    let keeping = match settings.watchdog_timeout {
+        Some(patience) => keeping.watchdog_timeout(patience),
+        None => keeping,
+    };
+    let keeping = keeping.prepare(|| {
+        confinement.prepare(setup).map_err(|failure| unprepared.insert(failure).text().to_owned().into())
+    });
+    let enter = || confinement.enter_worker().map_err(|failure| failure.in_json(is_json).report());
+    let ended = keeping.in_each_worker(enter).keep(|| Failure::code_of(work()));
+    if let Some(failure) = unprepared {
+        return Err(failure);
+    }
+    match ended? {
         Ended::Code(code) => Ok(code),
         ended => Err(Failure::new(Exit::Other, ended.to_string()).with_code(ended.code())),
     }
@@ -52,19 +72,23 @@ pub(super) fn keep(
 
 /// Runs `work` in a process that is replaced when it is killed: not here.
 #[cfg(not(target_os = "linux"))]
-pub(super) fn keep(_: &ServerSettings, _: impl FnMut() -> Result<(), Failure> + Send) -> Result<u8, Failure> {
+pub(super) fn keep(
+    _: &Setup,
+    _: &Confinement,
+    _: impl FnMut() -> Result<(), Failure> + Send,
+) -> Result<u8, Failure> {
     let failure = Failure::new(Exit::Usage, "a server survives the end of its process on Linux only");
     Err(failure.hint("leave out '--crash-survival on'"))
 }
 
 /// Whether this process is one that is replaced when it is killed.
 #[cfg(target_os = "linux")]
-fn is_kept() -> bool {
+pub(super) fn is_kept() -> bool {
     landline::takeover::process_id() != std::process::id()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn is_kept() -> bool {
+pub(super) fn is_kept() -> bool {
     false
 }
 

@@ -62,6 +62,14 @@ pub(super) fn owner<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String
     read(value, units::owner)
 }
 
+pub(super) fn user<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    read(value, units::user)
+}
+
+pub(super) fn group<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    read(value, units::group)
+}
+
 /// Only in quotes: TOML has numbers in octal of its own, and would take `660` for a decimal one.
 pub(super) fn mode<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u32>, D::Error> {
     value.deserialize_any(Text { parse: units::mode, is_number_taken: false }).map(Some)

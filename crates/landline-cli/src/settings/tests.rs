@@ -5,7 +5,7 @@ use super::*;
 use crate::args;
 
 /// A value that every key takes, for those that take no number.
-const VALUES: [(&str, &str); 14] = [
+const VALUES: [(&str, &str); 17] = [
     ("idle_reclaim", "5m"),
     ("control", "none"),
     ("http", "9100"),
@@ -20,6 +20,9 @@ const VALUES: [(&str, &str); 14] = [
     ("unix_mode", "0660"),
     ("unix_owner", "1:2"),
     ("backlog", "7"),
+    ("user", "1:2"),
+    ("group", "2"),
+    ("sandbox", "on"),
 ];
 
 fn value(name: &str) -> &'static str {

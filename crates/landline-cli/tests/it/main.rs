@@ -25,8 +25,12 @@ mod serve_listeners;
 mod serve_log;
 #[cfg(target_os = "linux")]
 mod serve_parting;
+#[cfg(target_os = "linux")]
+mod serve_privilege;
 mod serve_prometheus;
 mod serve_proxied;
+#[cfg(target_os = "linux")]
+mod serve_sandbox;
 mod serve_start;
 #[cfg(target_os = "linux")]
 #[cfg(feature = "fault-points")]

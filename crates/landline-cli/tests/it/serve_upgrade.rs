@@ -13,10 +13,10 @@ use crate::serving::*;
 use crate::support::*;
 
 /// A folder for a server's control socket and for programs that are to take over.
-struct Place(PathBuf);
+pub(crate) struct Place(PathBuf);
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("landline-upgrade-{}-{number}", std::process::id()));
@@ -24,7 +24,7 @@ impl Place {
         Self(folder)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_str().unwrap().to_owned()
     }
 
@@ -40,7 +40,7 @@ impl Place {
         self.serve(&["--crash-survival", "on", "--framing", "line"])
     }
 
-    fn ctl(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn ctl(&self, arguments: &[&str]) -> Output {
         let mut command = landline(["ctl", "--control", &self.path("ctl.sock")]);
         command.args(arguments);
         run(command, Stdio::null())
@@ -54,7 +54,7 @@ impl Place {
     }
 
     /// A copy of the program.
-    fn copy(&self) -> String {
+    pub(crate) fn copy(&self) -> String {
         let path = self.path("landline");
         fs::copy(env!("CARGO_BIN_EXE_landline"), &path).unwrap();
         path
@@ -73,7 +73,7 @@ impl Place {
         self.script(name, &format!("{asked}\n{lines}"))
     }
 
-    fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         serde_json::from_slice(&self.ctl(&["status", "--json"]).stdout).unwrap()
     }
 }

@@ -112,7 +112,13 @@ fn read_token(path: &Path) -> Result<Vec<u8>, Failure> {
     let name = path.display().to_string().escape_debug().to_string();
     let cannot_read = |error: io::Error| {
         let cause = landline::error::describe(&error);
-        Failure::new(Exit::Usage, format!("cannot read the token in {name}: {cause}"))
+        let failure = Failure::new(Exit::Usage, format!("cannot read the token in {name}: {cause}"));
+        match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                failure.hint("whoever the server runs as has to be able to read it")
+            }
+            _ => failure,
+        }
     };
     let cannot_use =
         |cause: &str| Failure::new(Exit::Usage, format!("cannot use the token in {name}: {cause}"));
