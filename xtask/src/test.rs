@@ -35,6 +35,11 @@ const NEEDS: &[Need] = &[
         package: "libnginx-mod-stream",
         reason: "nginx as a balancer",
     },
+    Need {
+        program: "setpriv",
+        package: "util-linux",
+        reason: "the test that starts a server which is to keep its capabilities",
+    },
 ];
 
 /// Installs what is missing, then runs the tests with `extra` handed to `cargo test`.

@@ -151,8 +151,8 @@ struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Unless none is wanted. A place that was named has to be had; where the system has none for such things, or
-    /// nobody knows on which port the server listens, the server does without.
+    /// Unless none is wanted. A place that was named has to be had; where the system has none for such
+    /// things, or nobody knows on which port the server listens, the server does without.
     fn listen(
         settings: &ServerSettings,
         port: Option<u16>,

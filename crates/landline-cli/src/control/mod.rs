@@ -65,8 +65,8 @@ pub(crate) fn bind(path: &FilePath) -> Result<Server, Failure> {
     Ok(Server::bind(format!("unix:{words}"))?.unix_mode(MODE))
 }
 
-/// Answers about a server where `listening` does, until what it returns is dropped; then the file is gone too.
-/// `broke` is told why if it can't go on.
+/// Answers about a server where `listening` does, until what it returns is dropped; then the file is gone
+/// too. `broke` is told why if it can't go on.
 pub(crate) fn answer(
     listening: Server,
     monitor: Monitor,

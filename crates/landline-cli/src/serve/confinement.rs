@@ -1,8 +1,8 @@
 //! What a server may not do any more once it listens: it ceases to be root, and what serves is in a sandbox.
 //!
-//! With a keeper, that one listens and ceases to be root before there is any worker, so that none ever was; the
-//! sandbox is the worker's alone, because a keeper has to be able to start another program. Without one, a
-//! single process does both before it has a second thread.
+//! With a keeper, that one listens and ceases to be root before there is any worker, so that none ever was;
+//! the sandbox is the worker's alone, because a keeper has to be able to start another program. Without one,
+//! a single process does both before it has a second thread.
 
 mod privilege;
 mod sandbox;
@@ -104,8 +104,8 @@ impl Confinement {
         self.sandbox.as_ref().map_or(Ok(()), Sandbox::enter)
     }
 
-    /// In the order in which each worker asks for them: listeners, HTTP, the control socket. What was inherited
-    /// takes no privilege, and there is but one descriptor of it.
+    /// In the order in which each worker asks for them: listeners, HTTP, the control socket. What was
+    /// inherited takes no privilege, and there is but one descriptor of it.
     fn listen_ahead(&self, setup: &Setup) -> Result<(Vec<Server>, Option<ControlSocket>), Failure> {
         let mut listening = Vec::new();
         for listener in setup.listeners.iter().filter(|listener| listener.address.descriptor().is_none()) {

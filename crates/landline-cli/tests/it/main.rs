@@ -44,6 +44,8 @@ mod serve_tutorial;
 #[cfg(target_os = "linux")]
 mod serve_upgrade;
 #[cfg(target_os = "linux")]
+mod serve_user_refused;
+#[cfg(target_os = "linux")]
 mod serve_watchdog;
 mod serving;
 mod support;

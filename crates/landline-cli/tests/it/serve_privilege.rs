@@ -10,15 +10,14 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use nix::unistd::{Group, User};
 use rustix::process::{Signal, geteuid, kill_process};
 
-use crate::serve_calls::{has_strace, traced};
 use crate::serve_survival::{is_gone, kill_worker, pid, worker_of};
 use crate::serve_upgrade::Place;
 use crate::serving::*;
 use crate::support::*;
 
 pub(crate) const NOBODY: [&str; 2] = ["--user", "nobody"];
-const ON: [&str; 2] = ["--crash-survival", "on"];
-const OFF: [&str; 2] = ["--crash-survival", "off"];
+pub(crate) const ON: [&str; 2] = ["--crash-survival", "on"];
+pub(crate) const OFF: [&str; 2] = ["--crash-survival", "off"];
 
 /// Whether there are root and the user `nobody`.
 pub(crate) fn has_root() -> bool {
@@ -26,13 +25,13 @@ pub(crate) fn has_root() -> bool {
 }
 
 /// The user and the group of `nobody`.
-pub(crate) fn nobody() -> (u32, u32) {
+fn nobody() -> (u32, u32) {
     let nobody = User::from_name("nobody").unwrap().unwrap();
     (nobody.uid.as_raw(), nobody.gid.as_raw())
 }
 
 /// An address of this machine with a port for root that nobody else listens on.
-fn low_port() -> SocketAddr {
+pub(crate) fn low_port() -> SocketAddr {
     static NEXT: AtomicU8 = AtomicU8::new(1);
     let [high, low, ..] = std::process::id().to_le_bytes();
     let hosts = std::iter::repeat_with(|| NEXT.fetch_add(1, Ordering::Relaxed));
@@ -220,53 +219,7 @@ fn a_file_that_only_root_can_read_is_read_before_and_not_anew() {
     server.stop().in_order();
 }
 
-#[test]
-fn a_low_port_that_comes_later_is_refused_and_all_goes_on_as_it_was() {
-    let first_for_all = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start");
-    let are_there = first_for_all.is_ok_and(|port| port.trim().parse().is_ok_and(|port: u16| port > 81));
-    if !(has_root() && has("ports that are for root", are_there)) {
-        return;
-    }
-    let place = Place::new();
-    let (config, control, low) = (place.path("landline.toml"), place.path("ctl.sock"), low_port());
-    let text = format!("user = 'nobody'\ncontrol = '{control}'\n[[listener]]\naddress = 0\n");
-    fs::write(&config, &text).unwrap();
-    let mut command = landline(["serve", "--config", &config, "--print-port"]);
-    command.stderr(Stdio::piped());
-    let server = Serving::start(command);
-    fs::write(&config, format!("{text}[[listener]]\naddress = '{low}'\n")).unwrap();
-    let said = text_of(&place.ctl(&["reload"]));
-    assert!(said.contains(&format!("cannot listen on {low}: permission denied")), "{said}");
-    assert!(said.contains("ports this low take a privilege"), "{said}");
-    server.call().asks("hello");
-    server.stop().in_order();
-}
-
-#[test]
-fn a_step_that_fails_ends_the_server_before_it_serves() {
-    if !(has_root() && has_strace()) {
-        return;
-    }
-    for (call, words) in [
-        ("setgroups:error=EPERM", "cannot become nobody: it can't have its groups: operation not permitted"),
-        ("setresgid:error=EPERM", "cannot become nobody: it can't be in its group: operation not permitted"),
-        ("setresuid:error=EPERM", "cannot become nobody: it can't be that user: operation not permitted"),
-        ("setresuid:retval=0", "cannot become nobody for good: this process can become root again"),
-        ("setuid:retval=0", "cannot become nobody for good: this process can become root again"),
-        ("prctl:error=EPERM", "cannot give up privileges for good: operation not permitted"),
-    ] {
-        for survival in [&ON, &OFF] {
-            let (name, inject) = (call.split_once(':').unwrap().0, format!("inject={call}"));
-            let trace = format!("trace={name}");
-            let options = ["-o", "/dev/null", "-e", &trace, "-e", &inject];
-            let flags = [&NOBODY[..], survival, &["--control", "none"]].concat();
-            let ended = Serving::attempt(traced(&options, &flags)).map(Serving::stop).unwrap_err();
-            assert_eq!((ended.code, ended.count(words)), (1, 1), "{call}: {ended:?}");
-        }
-    }
-}
-
-fn text_of(output: &Output) -> String {
+pub(crate) fn text_of(output: &Output) -> String {
     assert_ne!(code(output), 0, "{output:?}");
     text(&output.stderr)
 }
@@ -369,70 +322,28 @@ fn its_memory_is_for_nobody_to_look_into_unless_a_core_dump_is_wanted() {
 }
 
 /// A program, run by `nobody`.
-fn by_nobody(program: &str) -> Command {
+pub(crate) fn by_nobody(program: &str) -> Command {
     let mut command = Command::new(program);
     command.uid(nobody().0).gid(nobody().1).env_remove("XDG_RUNTIME_DIR");
     command
 }
 
 #[test]
-fn only_root_can_become_somebody_else() {
-    if !has_root() {
+fn capabilities_that_were_to_stay_do_not() {
+    let setpriv = Command::new("setpriv").arg("--version").stdout(Stdio::null()).status();
+    if !(has_root() && has("setpriv", setpriv.is_ok_and(|status| status.success()))) {
         return;
     }
-    let place = Place::new();
-    let program = place.copy();
-    for user in ["daemon", "nobody:daemon"] {
-        let mut command = by_nobody(&program);
-        command.args(["serve", "0", "--user", user]);
-        let said = text_of(&run(command, Stdio::null()));
-        assert!(
-            said.contains(&format!("cannot run as {user}: only root can become somebody else")),
-            "{said}"
-        );
-        assert!(said.contains("start it as root, or leave out the user"), "{said}");
+    for survival in [&ON, &OFF] {
+        let server = command(&[&NOBODY[..], survival, &["--control", "none"]].concat());
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--securebits", "+no_setuid_fixup"]).arg(server.get_program()).args(server.get_args());
+        setpriv.envs(server.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        setpriv.stderr(Stdio::piped());
+        let server = Serving::start(setpriv);
+        server.call().asks("hello");
+        is_nobody(server.id());
+        is_nobody(server.serving_id());
+        server.stop().in_order();
     }
-    // Whoever is that user need not become it.
-    let mut command = by_nobody(&program);
-    command.args(["serve", "0", "--print-port", "--user", "nobody"]).stderr(Stdio::piped());
-    let server = Serving::start(command);
-    server.call().asks("hello");
-    // In which groups it is was for whoever started it to say.
-    let status = fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
-    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
-    server.stop().in_order();
-}
-
-#[test]
-fn a_user_who_makes_no_sense_is_refused_before_anything_is_listened_on() {
-    let refused = |flags: &[&str], words: &str| {
-        let mut command = landline(["serve", "0"]);
-        command.args(flags);
-        let output = run(command, Stdio::null());
-        let said = text_of(&output);
-        assert!(code(&output) == 2 && said.contains(words), "{flags:?}: {said}");
-    };
-    refused(&["--user", "nosuch"], "no user is called 'nosuch'");
-    refused(&["--user", "nobody:nosuch"], "no group is called 'nosuch'");
-    refused(&["--user", ":nobody"], "a user is USER or USER:GROUP");
-    refused(&["--group", "daemon"], "a group without a user");
-    refused(&["--user", "1:1", "--group", "1"], "the group is said twice");
-    refused(&["--user", "4000000001"], "in which group");
-    refused(&["--user", "root"], "can't give up its privileges to become root");
-}
-
-#[test]
-fn what_only_root_may_do_and_can_t_is_said_with_its_hint() {
-    if !has_root() {
-        return;
-    }
-    let taken = TcpListener::bind(low_port()).unwrap();
-    let address = taken.local_addr().unwrap().to_string();
-    let mut command = landline(["serve", &address]);
-    command.args(NOBODY).args(ON);
-    let output = run(command, Stdio::null());
-    let said = text_of(&output);
-    assert_eq!(code(&output), 10, "{said}");
-    assert!(said.contains(&format!("cannot listen on {address}: address already in use")), "{said}");
-    assert!(said.contains("listens there; stop it"), "{said}");
 }

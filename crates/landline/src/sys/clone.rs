@@ -21,8 +21,8 @@ pub(crate) fn threads() -> io::Result<usize> {
 /// process's memory and the same descriptors: what one opens or closes, it opens or closes for both, and
 /// what is open stays so when either is killed.
 ///
-/// `first` is what the child does before it has a second thread, for what a thread hands down to those that it
-/// starts. An error is the code with which it leaves instead.
+/// `first` is what the child does before it has a second thread, for what a thread hands down to those that
+/// it starts. An error is the code with which it leaves instead.
 pub(crate) fn sharing_descriptors(
     first: impl FnOnce() -> Result<(), u8>,
     body: impl FnOnce() -> u8 + Send,
@@ -34,8 +34,8 @@ pub(crate) fn sharing_descriptors(
     let none: libc::c_long = 0;
     // SAFETY: without CLONE_VM the child runs in a copy of this memory, as after fork(2). There is no other
     // thread, so no lock is held by one that the copy lacks. What libc has cached of the thread is stale in
-    // the child; so it runs `body` in a thread of its own, and this one only does `first`, which is told to keep
-    // away from that, waits for the other and leaves.
+    // the child; so it runs `body` in a thread of its own, and this one only does `first`, which is told to
+    // keep away from that, waits for the other and leaves.
     let child = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
     match child {
         -1 => Err(io::Error::last_os_error()),

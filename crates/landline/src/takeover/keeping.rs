@@ -53,9 +53,9 @@ impl<'a> Keeping<'a> {
     /// What the calling process does before there is any worker, once: for what only root may do, and for
     /// ceasing to be root, so that no worker ever was. The servers that it returns only listen: each worker
     /// finds their sockets when it [binds](Server::bind) the same words, as it finds those of a worker before
-    /// it. The mode and the owner of a Unix socket's file, and all else that was said of a server, is for the
-    /// worker to say. It may start no thread, and what else it leaves open is closed by the second worker. It is
-    /// not called in a program that [takes over](super::takes_over). Default: nothing.
+    /// it. All else that a server is told, such as the mode of a Unix socket's file, is for the worker to say.
+    /// It may start no thread, and what it leaves open besides is closed by the second worker. It is not
+    /// called in a program that [takes over](super::takes_over). Default: nothing.
     ///
     /// An error is what [`keep`](Self::keep) returns.
     pub fn prepare(self, prepare: impl FnOnce() -> Outcome<Vec<Server>> + 'a) -> Self {

@@ -11,6 +11,7 @@ use nix::unistd::{
     Gid, Uid, User, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid, setuid,
 };
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, chownat, fstat, open};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
 use crate::control::place::Owner;
 use crate::exit::{Exit, Failure};
@@ -103,7 +104,7 @@ impl Privilege {
         }
     }
 
-    /// Becomes that user, with all threads that there are, and without a way back.
+    /// Becomes that user, without a way back. For a process with one thread: capabilities are each thread's own.
     pub(super) fn drop(&self) -> Result<(), Failure> {
         match self {
             Self::Becomes(target) => target.become_it(),
@@ -174,6 +175,11 @@ impl Target {
         .map_err(cannot("it can't have its groups"))?;
         setresgid(self.group, self.group, self.group).map_err(cannot("it can't be in its group"))?;
         setresuid(self.user, self.user, self.user).map_err(cannot("it can't be that user"))?;
+        // Unless whoever starts it has arranged otherwise, they are gone by now.
+        let no = CapabilitySet::empty();
+        let none = CapabilitySets { effective: no, permitted: no, inheritable: no };
+        set_capabilities(None, none)
+            .map_err(|error| cannot("it can't be without capabilities")(raw(error)))?;
         self.verify()
     }
 
@@ -196,11 +202,15 @@ fn ids() -> Result<([Uid; 3], [Gid; 3]), Failure> {
     Ok((users, [groups.real, groups.effective, groups.saved]))
 }
 
+fn raw(error: rustix::io::Errno) -> nix::Error {
+    nix::Error::from_raw(error.raw_os_error())
+}
+
 fn cause(error: nix::Error) -> String {
     landline::error::describe(&io::Error::from(error))
 }
 
-/// Gives a Unix socket's file its mode and its owner: that one file, whatever is done to its folder meanwhile.
+/// Gives a Unix socket's file its mode and its owner: that one file, whatever happens in its folder meanwhile.
 pub(super) fn give_file(path: &Path, (user, group): Owner, mode: u32) -> Result<(), Failure> {
     let give = || -> io::Result<()> {
         let file = open(path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;

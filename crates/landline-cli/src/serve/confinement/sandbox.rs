@@ -111,8 +111,8 @@ impl Sandbox {
         })?;
         match rules.restrict_self() {
             Ok(_) => Ok(()),
-            // The keeper is a worker before it, whose keeper was killed, and has its own; those add up. As many
-            // as the kernel has can't be had in another way.
+            // The keeper was a worker once, whose own keeper was killed, and took its sandbox along. Those add up,
+            // and only so can there be as many as the kernel has.
             Err(RulesetError::RestrictSelf(RestrictSelfError::RestrictSelfCall { source, .. }))
                 if source.raw_os_error() == Some(E2BIG) && takeover::takes_over() =>
             {
