@@ -265,6 +265,7 @@ fn the_files_of_unix_sockets_are_the_new_users_unless_somebody_elses() {
     fs::write(&token, "atokenofsomelength").unwrap();
     fs::set_permissions(&token, fs::Permissions::from_mode(0o600)).unwrap();
     chown(&token, Some(nobody().0), None).unwrap();
+    let program = place.copy();
     for survival in [&ON, &OFF] {
         let mut command = landline(["serve", "--config", &config, "--print-port"]);
         command.args(survival).stderr(Stdio::piped());
@@ -276,7 +277,7 @@ fn the_files_of_unix_sockets_are_the_new_users_unless_somebody_elses() {
         assert_eq!(about(&control), (nobody().0, 0o600));
         // Both may ask, root and whoever the server is.
         assert_eq!(place.status()["pid"].as_u64(), Some(server.id().into()));
-        let mut ctl = by_nobody(&place.copy());
+        let mut ctl = by_nobody(&program);
         ctl.args(["ctl", "--control", &control, "status"]);
         let output = run(ctl, Stdio::null());
         assert_eq!(code(&output), 0, "{output:?}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 
@@ -53,10 +53,11 @@ impl Place {
         text(&output.stderr)
     }
 
-    /// A copy of the program.
+    /// A copy of the program. Another process writes it: what this one has open for writing, the children that
+    /// other tests start have open for a moment, too, and meanwhile it can't be run.
     pub(crate) fn copy(&self) -> String {
         let path = self.path("landline");
-        fs::copy(env!("CARGO_BIN_EXE_landline"), &path).unwrap();
+        assert!(Command::new("cp").args([env!("CARGO_BIN_EXE_landline"), &path]).status().unwrap().success());
         path
     }
 
