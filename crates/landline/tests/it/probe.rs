@@ -65,8 +65,8 @@ fn a_thread_that_has_come_to_a_halt_is_noticed_and_so_is_that_it_goes_on() {
 
 #[test]
 fn a_server_that_is_full_and_has_callers_wait_is_well() {
-    let server = here().max_connections(1).excess(Excess::Wait);
-    let (served, monitor) = watched(server, |it| it.serve(framed(Framing::Line, Upper)));
+    let full = here().max_connections(1).excess(Excess::Wait);
+    let (served, monitor) = watched(full, |it| it.serve(framed(Framing::Line, Upper)));
     let mut caller = served.call();
     caller.say("in\n");
     caller.hear("IN\n");
