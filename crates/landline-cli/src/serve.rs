@@ -9,6 +9,7 @@ mod confinement;
 mod console;
 mod holder;
 mod http;
+mod notify;
 mod survival;
 pub(crate) mod upgrade;
 
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use landline::error::Error;
 use landline::event::Metrics;
-use landline::{DrainReport, Server, Subscriber};
+use landline::{DrainReport, Monitor, Server, Subscriber};
 
 use crate::args::ServeArgs;
 use crate::config::in_one_line;
@@ -33,6 +34,7 @@ use crate::side_door::SideDoor;
 use confinement::Confinement;
 use console::Console;
 use http::Telling;
+use notify::Manager;
 use survival::LastGood;
 pub(crate) use survival::process_id;
 
@@ -120,21 +122,27 @@ fn serve(setup: &Setup, args: &ServeArgs, confinement: &Confinement) -> Result<(
     let control = control.and_then(|control| control.answer(&first, &console).transpose()).transpose()?;
     let last_good = Arc::new(LastGood::default());
     last_good.read(setup.file.clone());
-    let said = (Arc::clone(&last_good), Arc::clone(&console));
+    let manager = Manager::of_this_program()?;
+    let said = (Arc::clone(&last_good), (Arc::clone(&console), manager.clone()));
     let (first, http) = match http {
         Some(http) => tell_over_http(first, http, &console, said).map(|(first, http)| (first, Some(http)))?,
         None => (first.events(said), None),
     };
+    let watchdog = manager.looks_after(first.monitor())?;
     listening.insert(0, first);
     let serving = build::assemble(setup, listening)?;
     let done = if args.config.is_some() {
         let (args, before) = (args.clone(), setup.server.clone());
-        serving.on_reload(move |monitor| build::anew(&args, &before, monitor, &last_good)).run()
+        let reload = move |monitor: &Monitor| {
+            manager.reloads();
+            build::anew(&args, &before, monitor, &last_good)
+        };
+        serving.on_reload(reload).run()
     } else {
         serving.run()
     };
     // It has answered up to here, so that whoever asked could see the drain.
-    drop((http, control));
+    drop((http, control, watchdog));
     if let Some(report) = done.as_ref().ok().filter(|report| !report.replaced) {
         console.report(report);
     }

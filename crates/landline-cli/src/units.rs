@@ -207,7 +207,7 @@ fn number_of(
 /// port.
 pub(crate) fn http(text: &str) -> Result<Address, String> {
     let address: Address = text.parse().map_err(|error: landline::Error| error.to_string())?;
-    if address.path().is_some() || address.descriptor().is_some() {
+    if address.path().is_some() || address.is_inherited() {
         return Err("HTTP is told at PORT, :PORT, HOST:PORT or [IPV6]:PORT".to_owned());
     }
     if address.host() == Some("localhost") {

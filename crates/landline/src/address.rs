@@ -10,11 +10,12 @@ use crate::error::{Error, Kind};
 use crate::event::{Charset, escape};
 
 /// An address as people write it: `PORT`, `:PORT`, `HOST:PORT`, `[IPV6]:PORT` or `unix:PATH`; for a listener
-/// also `fd:N`.
+/// also `fd:N` or `systemd:NAME`.
 ///
 /// `PORT` alone means this machine only (127.0.0.1). `:PORT` means, for a listener, every address of
 /// this machine, IPv6 and IPv4; for a client, this machine under either. `fd:N` is a socket that listens
-/// already, which whoever started the program left open under this number.
+/// already, which whoever started the program left open under this number; `systemd:NAME` stands for those
+/// that systemd has opened for it under this name (`FileDescriptorName=`).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Address(Place);
 
@@ -28,6 +29,8 @@ enum Place {
     Unix(PathBuf),
     /// An inherited descriptor.
     Descriptor(i32),
+    /// Sockets that systemd has opened, by their name.
+    Systemd(String),
 }
 
 impl Address {
@@ -35,7 +38,7 @@ impl Address {
     pub fn port(&self) -> u16 {
         match self.0 {
             Place::Any { port } | Place::Host { port, .. } => port,
-            Place::Unix(_) | Place::Descriptor(_) => 0,
+            Place::Unix(_) | Place::Descriptor(_) | Place::Systemd(_) => 0,
         }
     }
 
@@ -64,6 +67,21 @@ impl Address {
     }
 }
 
+impl Address {
+    /// The name of sockets that systemd has opened.
+    pub fn systemd(&self) -> Option<&str> {
+        match &self.0 {
+            Place::Systemd(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Whether it stands for what listens already when the program is started.
+    pub fn is_inherited(&self) -> bool {
+        matches!(self.0, Place::Descriptor(_) | Place::Systemd(_))
+    }
+}
+
 /// What `sockaddr_un` holds on every system, without the zero at its end.
 const UNIX_PATH_MAX: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
 const FORMS: &str = "an address is PORT, :PORT, HOST:PORT, [IPV6]:PORT or unix:PATH";
@@ -78,7 +96,7 @@ impl FromStr for Address {
         match text.split_once(':') {
             Some(("unix", path)) => return unix(path).map_err(|cause| wrong(&cause)),
             Some(("fd", number)) => return descriptor(number).map_err(|cause| wrong(&cause)),
-            Some(("systemd", _)) => return Err(wrong(&format!("'systemd:' is not supported yet; {FORMS}"))),
+            Some(("systemd", name)) => return systemd(name).map_err(|cause| wrong(&cause)),
             _ => {}
         }
         let (host, port) = match text.rsplit_once(':') {
@@ -127,6 +145,19 @@ fn descriptor(number: &str) -> Result<Address, String> {
     }
 }
 
+fn systemd(name: &str) -> Result<Address, String> {
+    if name.is_empty() {
+        return Err("the name of the socket is missing, as in systemd:web".to_owned());
+    }
+    // `FileDescriptorName=` takes no others.
+    if name.len() > 255
+        || !name.bytes().all(|byte| byte.is_ascii() && byte != b':' && !byte.is_ascii_control())
+    {
+        return Err("the name of a socket has up to 255 printable ASCII characters, and no colon".to_owned());
+    }
+    Ok(Address(Place::Systemd(name.to_owned())))
+}
+
 impl TryFrom<&str> for Address {
     type Error = Error;
 
@@ -171,6 +202,7 @@ impl fmt::Display for Address {
             Place::Host { name, port } => write!(f, "{name}:{port}"),
             Place::Unix(path) => write!(f, "unix:{}", escape(path.as_os_str().as_bytes(), Charset::Utf8)),
             Place::Descriptor(number) => write!(f, "fd:{number}"),
+            Place::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -190,6 +222,7 @@ mod tests {
             ("unix:/run/a:1.sock", "unix:/run/a:1.sock"),
             ("unix:/tmp/a\nb", "unix:/tmp/a\\nb"),
             ("fd:3", "fd:3"),
+            ("systemd:web", "systemd:web"),
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), written);
         }
@@ -212,7 +245,8 @@ mod tests {
             ("fd:x", "from 3 on"),
             ("fd:-1", "from 3 on"),
             ("fd:1", "standard streams"),
-            ("systemd:upper", "not supported yet"),
+            ("systemd:", "is missing"),
+            ("systemd:a:b", "no colon"),
         ] {
             let error = text.parse::<Address>().unwrap_err();
             assert!(error.is_config() && error.to_string().contains(cause), "{text}: {error}");

@@ -151,6 +151,11 @@ pub(super) fn cannot_listen(error: Error, address: &Address) -> Failure {
         None
     } else if address.path().is_some() {
         Some("its folder must exist, and be yours to write in".to_owned())
+    } else if address.systemd().is_some() {
+        Some(
+            "a socket unit of systemd opens it, with FileDescriptorName= and Service= or the service's name"
+                .to_owned(),
+        )
     } else if address.descriptor().is_some() {
         Some("whoever starts the program has to leave a listening socket open under this number".to_owned())
     } else if error.is_permission() {

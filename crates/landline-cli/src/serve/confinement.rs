@@ -108,10 +108,10 @@ impl Confinement {
     /// inherited takes no privilege, and there is but one descriptor of it.
     fn listen_ahead(&self, setup: &Setup) -> Result<(Vec<Server>, Option<ControlSocket>), Failure> {
         let mut listening = Vec::new();
-        for listener in setup.listeners.iter().filter(|listener| listener.address.descriptor().is_none()) {
+        for listener in setup.listeners.iter().filter(|listener| !listener.address.is_inherited()) {
             listening.push(build::listen_on(&listener.address, |address| Server::bind(address))?);
         }
-        let first = setup.listeners.first().filter(|first| first.address.descriptor().is_none());
+        let first = setup.listeners.first().filter(|first| !first.address.is_inherited());
         let port = first.and(listening.first()).map(|server| server.local_addr().port());
         listening.extend(setup.server.http.as_ref().map(Telling::listen).transpose()?);
         let control = ControlSocket::listen(&setup.server, port, self.owner())?;

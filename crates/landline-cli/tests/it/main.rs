@@ -38,6 +38,8 @@ mod serve_steps;
 mod serve_stop;
 mod serve_survival;
 #[cfg(target_os = "linux")]
+mod serve_systemd;
+#[cfg(target_os = "linux")]
 mod serve_takeover;
 mod serve_terminal;
 mod serve_tutorial;

@@ -16,7 +16,7 @@ use crate::support::*;
 const SANDBOXED: [&str; 2] = ["--sandbox", "on"];
 
 /// Whether the kernel has sandboxes.
-fn has_landlock() -> bool {
+pub(crate) fn has_landlock() -> bool {
     let output = run(landline(["serve", "0", "--sandbox", "on", "--http", "nowhere:0"]), Stdio::null());
     has("Landlock", !text(&output.stderr).contains("no Landlock"))
 }

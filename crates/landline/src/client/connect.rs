@@ -58,7 +58,7 @@ async fn resolve_and_race(address: &Address) -> Result<TcpStream, Error> {
 }
 
 async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Error> {
-    if address.path().is_some() || address.descriptor().is_some() {
+    if address.path().is_some() || address.is_inherited() {
         let cause = "only addresses of the network can be called yet";
         return Err(Error::new(Kind::Config, format!("cannot connect to {address}"), cause));
     }

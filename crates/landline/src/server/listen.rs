@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use socket2::Socket;
 
+use super::activation;
 use super::config::Policy;
 use super::socket_file::SocketFile;
 use crate::address::Address;
@@ -65,7 +66,11 @@ fn listen_anew(address: &Address, backlog: u32) -> Result<Vec<Bound>, Error> {
         return Ok(vec![listen_on_path(address, path, backlog)?]);
     }
     if let Some(number) = address.descriptor() {
-        return Ok(vec![inherit(address, number)?]);
+        return Ok(vec![inherit(address, socket::inherit(number))?]);
+    }
+    if let Some(name) = address.systemd() {
+        let sockets = activation::sockets(name).map_err(|error| cannot_listen(address, error))?;
+        return sockets.into_iter().map(|socket| inherit(address, Ok(socket))).collect();
     }
     let candidates = candidates(address)?;
     let mut tries = 1;
@@ -145,8 +150,8 @@ fn take_over(asked: &Address, socket: Socket, on_record: OnRecord) -> Result<Bou
 }
 
 /// Takes over a socket that listens already.
-fn inherit(asked: &Address, number: i32) -> Result<Bound, Error> {
-    let inherited = socket::inherit(number).and_then(|socket| Ok((local_address(&socket)?, socket)));
+fn inherit(asked: &Address, socket: io::Result<Socket>) -> Result<Bound, Error> {
+    let inherited = socket.and_then(|socket| Ok((local_address(&socket)?, socket)));
     let (address, socket) = inherited.map_err(|error| cannot_listen(asked, error))?;
     // A file belongs to whoever made it.
     Ok(Bound { asked: asked.clone(), address, file: None, on_record: None, socket })

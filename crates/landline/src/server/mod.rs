@@ -2,6 +2,7 @@
 
 mod accept;
 mod access;
+mod activation;
 mod admission;
 pub(crate) mod checkpoint;
 mod config;

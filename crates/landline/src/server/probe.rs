@@ -109,7 +109,8 @@ impl Monitor {
     /// the first message there, is not held against any limit, and makes no event. It blocks.
     ///
     /// A listener whose callers are to [wait](Excess::Wait) is not called while the server is full, and none
-    /// is while there are no descriptors left: a server that does what it should then is not ill.
+    /// is while there are no descriptors left, or where a sandbox does not let this process call: a server that
+    /// does what it should then is not ill.
     ///
     /// # Errors
     /// [`is_timeout`](Error::is_timeout) when that was not done within `patience`, and any other when a
@@ -129,7 +130,7 @@ impl Monitor {
                 continue;
             }
             let came = match self.call_itself(&address, until) {
-                Err(error) if is_shortage(&error) => true,
+                Err(error) if can_not_call(&error) => true,
                 came => came.map_err(cannot)?,
             };
             // It may have become so while this was waiting.
@@ -194,10 +195,11 @@ fn reachable(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
-/// Whether there was nothing left to call with.
-fn is_shortage(error: &io::Error) -> bool {
+/// Whether it had nothing left to call with, or is in a sandbox that does not let it.
+fn can_not_call(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))
+    let is_shortage = matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM));
+    is_shortage || matches!(errno, Some(Errno::ACCESS | Errno::PERM))
 }
 
 /// Whether callers wait there, as they are to.

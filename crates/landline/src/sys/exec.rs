@@ -8,6 +8,10 @@ use std::{env, io, iter, ptr};
 
 use super::clone::threads;
 
+/// By which systemd tells a program of sockets: true of the program that it started, and of no other, which may have
+/// something else under these numbers.
+pub(crate) const ACTIVATION: [&str; 3] = ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"];
+
 /// Takes variables out of this process's environment.
 ///
 /// # Errors
@@ -34,7 +38,8 @@ pub(crate) fn itself(name: &str, value: &str) -> io::Error {
         CString::new(both).ok()
     };
     let more = iter::once((name.into(), value.into()));
-    let environment: Option<Vec<CString>> = env::vars_os().chain(more).map(variable).collect();
+    let kept = env::vars_os().filter(|(name, _)| !ACTIVATION.iter().any(|activation| name == activation));
+    let environment: Option<Vec<CString>> = kept.chain(more).map(variable).collect();
     let Some((arguments, environment)) = arguments.zip(environment) else {
         return io::ErrorKind::InvalidInput.into();
     };

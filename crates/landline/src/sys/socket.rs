@@ -59,21 +59,36 @@ pub(crate) fn listen_on_path(path: &Path, backlog: i32) -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Another descriptor of the socket that listens under this number, which stays open and is not handed on to
+/// other programs.
+pub(crate) fn share(number: RawFd) -> io::Result<Socket> {
+    // SAFETY: as in `inherit`.
+    let there = unsafe { BorrowedFd::borrow_raw(number) };
+    let another = another(there)?;
+    rustix::io::fcntl_setfd(there, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(another)
+}
+
+/// Another descriptor of a socket that listens.
+fn another(inherited: BorrowedFd<'_>) -> io::Result<Socket> {
+    let there = SockRef::from(&inherited);
+    if there.r#type()? != Type::STREAM || !there.is_listener()? {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"));
+    }
+    let another = Socket::from(rustix::io::fcntl_dupfd_cloexec(inherited, 3)?);
+    another.set_nonblocking(true)?;
+    Ok(another)
+}
+
 /// Takes over the socket that listens under this number: moved to another number, so that nobody can take it
 /// over twice.
 pub(crate) fn inherit(number: RawFd) -> io::Result<Socket> {
     // SAFETY: the number is only looked at here; if it stands for nothing, the calls fail.
     let inherited = unsafe { BorrowedFd::borrow_raw(number) };
-    let there = SockRef::from(&inherited);
-    if there.r#type()? != Type::STREAM || !there.is_listener()? {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a socket that does not listen"));
-    }
-    let moved = rustix::io::fcntl_dupfd_cloexec(inherited, 3)?;
+    let moved = another(inherited)?;
     // SAFETY: whoever started the program left it open for this; nobody else in it knows the number.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
-    let socket = Socket::from(moved);
-    socket.set_nonblocking(true)?;
-    Ok(socket)
+    Ok(moved)
 }
 
 /// Sets how dead peers are found, on a listener (for every connection it will accept) or on one connection.

@@ -119,3 +119,8 @@ pub(crate) fn parted() -> &'static CancellationToken {
 pub(crate) fn become_keeper() {}
 
 pub(crate) fn obey_signals_oneself() {}
+
+/// This process: there is no keeper.
+pub(crate) fn process_id() -> u32 {
+    std::process::id()
+}

@@ -22,6 +22,7 @@ use super::kept::Kept;
 use super::upgrade::{Decision, Request, path};
 use super::{stub, sweep};
 use crate::event::signal_name;
+use crate::sys::exec::ACTIVATION;
 use crate::sys::signals::Set;
 
 /// How often the keeper looks whether the other program has committed.
@@ -165,6 +166,9 @@ impl Candidate {
         kept.memory.decision().starting(request.number);
         let mut command = Command::new(path(&request.binary));
         command.args(std::env::args_os().skip(1)).env(MEMORY, kept.memory.number().to_string());
+        for name in ACTIVATION {
+            command.env_remove(name);
+        }
         let until = Instant::now() + request.patience;
         let child = command.spawn()?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::Other)?;

@@ -15,6 +15,7 @@ use crate::args::ServeArgs;
 use crate::config::in_one_line;
 use crate::control::place::{self, Owner};
 use crate::exit::{Exit, Failure};
+use crate::serve::notify;
 use crate::setup::Setup;
 
 /// The versions of Landlock that restrict more than those before, newest first, with what only they restrict.
@@ -74,7 +75,8 @@ impl Sandbox {
         }
         let read = AccessFs::ReadFile | AccessFs::ReadDir;
         let make = AccessFs::MakeSock | AccessFs::RemoveFile;
-        let mut rules = create().map_err(|error| cannot(&error))?;
+        let calls_nobody = !has_to_call_anywhere(setup);
+        let mut rules = create(calls_nobody).map_err(|error| cannot(&error))?;
         let to_read = TO_READ.iter().map(PathBuf::from).chain(folders_to_read(setup, args)?);
         for folder in to_read.chain(libraries()) {
             rules = with(rules, &folder, read)?;
@@ -90,7 +92,7 @@ impl Sandbox {
             }
         }
         let ports: BTreeSet<u16> = addresses(setup).map(landline::Address::port).collect();
-        for port in ports.into_iter().filter(|port| *port > 0) {
+        for port in ports.into_iter().filter(|port| calls_nobody && *port > 0) {
             rules =
                 rules.add_rule(NetPort::new(port, AccessNet::ConnectTcp)).map_err(|error| cannot(&error))?;
         }
@@ -152,9 +154,18 @@ fn words(number: i32) -> String {
     }
 }
 
-fn create() -> Result<RulesetCreated, RulesetError> {
+fn create(calls_nobody: bool) -> Result<RulesetCreated, RulesetError> {
     let rules = Ruleset::default().set_compatibility(CompatLevel::BestEffort);
-    rules.handle_access(AccessFs::from_all(ABI::V5))?.handle_access(AccessNet::ConnectTcp)?.create()
+    let rules = rules.handle_access(AccessFs::from_all(ABI::V5))?;
+    let rules = if calls_nobody { rules.handle_access(AccessNet::ConnectTcp)? } else { rules };
+    rules.create()
+}
+
+/// A server that has to show a service manager that it is well calls itself, and at some addresses nobody knows
+/// the port before there is one.
+fn has_to_call_anywhere(setup: &Setup) -> bool {
+    let has_no_port = |address: &landline::Address| address.path().is_none() && address.port() == 0;
+    notify::is_looked_after() && addresses(setup).any(has_no_port)
 }
 
 fn with(
