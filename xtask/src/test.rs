@@ -40,6 +40,7 @@ const NEEDS: &[Need] = &[
         package: "util-linux",
         reason: "the test that starts a server which is to keep its capabilities",
     },
+    Need { program: "systemd-analyze", package: "systemd", reason: "the tests of the units for systemd" },
 ];
 
 /// Installs what is missing, then runs the tests with `extra` handed to `cargo test`.

@@ -44,6 +44,8 @@ mod serve_takeover;
 mod serve_terminal;
 mod serve_tutorial;
 #[cfg(target_os = "linux")]
+mod serve_units;
+#[cfg(target_os = "linux")]
 mod serve_upgrade;
 #[cfg(target_os = "linux")]
 mod serve_user_refused;
