@@ -55,8 +55,8 @@
 //!
 //! None is on by default. `log`: [`event::Log`], one line per event as text or JSON. `metrics`:
 //! [`event::Metrics`], counts for Prometheus. `tracing`: [`event::Tracing`]. `takeover` (Linux): the module
-//! `takeover`, by which a server goes on when its process is killed. `tls`: connections that nobody else can
-//! read, to servers that are who they say they are.
+//! `takeover`, by which a server goes on when its process is killed. `tls`: the module `tls` for listeners, and
+//! clients' connections that nobody else can read, to servers that are who they say they are.
 
 pub mod address;
 mod buffer;
@@ -77,6 +77,9 @@ pub mod takeover;
 mod takeover;
 pub mod testing;
 #[cfg(feature = "tls")]
+pub mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/absent.rs"]
 mod tls;
 
 /// What a fuzzer calls; for nobody else.

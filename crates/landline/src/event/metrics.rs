@@ -181,6 +181,8 @@ pub(crate) struct Counts {
     turned_away: AtomicU64,
     /// Those that were done, and those that failed.
     reloads: [AtomicU64; 2],
+    /// The same of certificates alone.
+    certificates: [AtomicU64; 2],
     worker_restarts: AtomicU64,
     traffic: Traffic,
     connections: Histogram<{ CONNECTIONS.bounds.len() + 1 }>,
@@ -215,6 +217,8 @@ impl Counts {
                 add_at(&self.reloads, 0);
             }
             Event::ReloadFailed { .. } => add_at(&self.reloads, 1),
+            Event::CertificatesReloaded { .. } => add_at(&self.certificates, 0),
+            Event::CertificatesRefused { .. } => add_at(&self.certificates, 1),
             Event::WorkerRestarted { restarts, .. } => {
                 self.worker_restarts.store((*restarts).into(), Relaxed);
             }
@@ -337,6 +341,11 @@ mod tests {
         metrics.event(&Event::Reloaded { listeners: 1, max_connections: 8 });
         shows(&metrics, "landline_reloads_total{outcome=\"done\"} 2");
         shows(&metrics, "landline_reloads_total{outcome=\"failed\"} 1");
+        let address = crate::ListenAddr::Ip(([127, 0, 0, 1], 1).into());
+        metrics.event(&Event::CertificatesReloaded { address: address.clone() });
+        metrics.event(&Event::CertificatesRefused { address, cause: "".into() });
+        shows(&metrics, "landline_certificate_reloads_total{outcome=\"done\"} 1");
+        shows(&metrics, "landline_certificate_reloads_total{outcome=\"failed\"} 1");
         shows(&metrics, "landline_connections_max 8");
     }
 

@@ -62,6 +62,20 @@ pub enum Event {
         #[cfg_attr(feature = "log", serde(serialize_with = "text::escaped_text"))]
         cause: Box<str>,
     },
+    /// A listener speaks TLS by other certificates or rules from now on; live connections keep theirs.
+    CertificatesReloaded {
+        /// Where it listens.
+        address: ListenAddr,
+    },
+    /// A listener was to speak TLS by other certificates or rules, and goes on with those it has. Said once
+    /// for each change.
+    CertificatesRefused {
+        /// Where it listens.
+        address: ListenAddr,
+        /// What was wrong. It may quote a file: [`escape`] it.
+        #[cfg_attr(feature = "log", serde(serialize_with = "text::escaped_text"))]
+        cause: Box<str>,
+    },
     /// The server is up.
     Started {
         /// How many connections it lets in.
@@ -301,11 +315,13 @@ impl Named {
 
 impl Event {
     /// The name of every kind of event, in the order the docs list them.
-    pub const NAMES: [&str; 18] = [
+    pub const NAMES: [&str; 20] = [
         "listening",
         "listener_closed",
         "reloaded",
         "reload_failed",
+        "certificates_reloaded",
+        "certificates_refused",
         "started",
         "worker_restarted",
         "upgraded",
@@ -329,6 +345,8 @@ impl Event {
             Event::ListenerClosed { .. } => "listener_closed",
             Event::Reloaded { .. } => "reloaded",
             Event::ReloadFailed { .. } => "reload_failed",
+            Event::CertificatesReloaded { .. } => "certificates_reloaded",
+            Event::CertificatesRefused { .. } => "certificates_refused",
             Event::Started { .. } => "started",
             Event::WorkerRestarted { .. } => "worker_restarted",
             Event::Upgraded { .. } => "upgraded",
@@ -456,6 +474,10 @@ impl fmt::Display for Refusal {
 mod tests {
     use super::*;
 
+    fn nowhere() -> ListenAddr {
+        ListenAddr::Ip(SocketAddr::from(([127, 0, 0, 1], 1)))
+    }
+
     /// The kind of event after this one, in the order of the names. A new kind does not compile until it has
     /// its place here.
     fn next(event: &Event) -> Option<Event> {
@@ -464,7 +486,13 @@ mod tests {
             Event::Listening { address } => Event::ListenerClosed { address: address.clone() },
             Event::ListenerClosed { .. } => Event::Reloaded { listeners: 1, max_connections: 1 },
             Event::Reloaded { .. } => Event::ReloadFailed { cause },
-            Event::ReloadFailed { .. } => Event::Started { max_connections: 1, lowered: false, threads: 1 },
+            Event::ReloadFailed { .. } => Event::CertificatesReloaded { address: nowhere() },
+            Event::CertificatesReloaded { address } => {
+                Event::CertificatesRefused { address: address.clone(), cause }
+            }
+            Event::CertificatesRefused { .. } => {
+                Event::Started { max_connections: 1, lowered: false, threads: 1 }
+            }
             Event::Started { .. } => Event::WorkerRestarted {
                 signal: Some(9),
                 watchdog: true,
@@ -501,7 +529,7 @@ mod tests {
 
     #[test]
     fn the_names_are_those_of_all_kinds_of_events() {
-        let first = Event::Listening { address: ListenAddr::Ip(SocketAddr::from(([127, 0, 0, 1], 1))) };
+        let first = Event::Listening { address: nowhere() };
         let kinds: Vec<Event> = std::iter::successors(Some(first), next).collect();
         let names: Vec<&str> = kinds.iter().map(Event::name).collect();
         assert_eq!(names, Event::NAMES);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::{Charset, Event, Named, PeerAddr, Via, escape};
+use super::{Charset, Event, ListenAddr, Named, PeerAddr, Via, escape};
 
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,6 +25,8 @@ impl Event {
             Event::ReloadFailed { cause } => {
                 format!("{}; all stays as it was", escape(cause.as_bytes(), charset))
             }
+            Event::CertificatesReloaded { address } => renewed(address, None, charset),
+            Event::CertificatesRefused { address, cause } => renewed(address, Some(cause), charset),
             Event::Started { max_connections, lowered, threads } => {
                 let why = if *lowered { " (the descriptor limit holds no more)" } else { "" };
                 format!("up to {max_connections} connections{why} {dot} {}", count(*threads as u64, "thread"))
@@ -48,10 +50,7 @@ impl Event {
             Event::BacklogLowered { asked, allowed } => format!(
                 "the kernel lets {allowed} callers wait to be accepted, not {asked}; net.core.somaxconn raises that"
             ),
-            Event::Resumed { resumed, lost } => {
-                let lost = if *lost > 0 { format!(", {lost} lost") } else { String::new() };
-                format!("took over {}{lost}", count(*resumed as u64, "connection"))
-            }
+            Event::Resumed { resumed, lost } => took_over(*resumed, *lost),
             Event::Connected { id, peer, via, open } => {
                 let peer = match peer {
                     PeerAddr::Ip(_) | PeerAddr::Local { .. } => format!(" {peer}"),
@@ -83,6 +82,22 @@ impl Event {
                 let cut = if *cut > 0 { format!(", {cut} cut") } else { String::new() };
                 format!("stopped: {finished} finished{cut} {dot} {}", time(*took))
             }
+        }
+    }
+}
+
+fn took_over(resumed: usize, lost: usize) -> String {
+    let lost = if lost > 0 { format!(", {lost} lost") } else { String::new() };
+    format!("took over {}{lost}", count(resumed as u64, "connection"))
+}
+
+/// A listener has new certificates, or why it has none.
+fn renewed(address: &ListenAddr, refused: Option<&str>, charset: Charset) -> String {
+    let address = address.line(charset);
+    match refused.map(|cause| escape(cause.as_bytes(), charset)) {
+        None => format!("new certificates on {address}"),
+        Some(cause) => {
+            format!("cannot take new certificates on {address}: {cause}; it goes on with those it has")
         }
     }
 }

@@ -11,7 +11,9 @@ impl Subscriber for Tracing {
     fn event(&self, event: &Event) {
         let name = event.name();
         match event {
-            Event::ResourcesExhausted { .. } | Event::BacklogLowered { .. } => {
+            Event::ResourcesExhausted { .. }
+            | Event::BacklogLowered { .. }
+            | Event::CertificatesRefused { .. } => {
                 tracing::warn!(target: "landline", event = name, "{event}");
             }
             _ if event.is_per_connection() => tracing::debug!(target: "landline", event = name, "{event}"),

@@ -17,6 +17,7 @@ use super::local::{Local, Share};
 use super::peer::Peer;
 use super::stream::Stream;
 use super::table::{Phase, Table};
+use crate::close::CloseReason;
 use crate::event::{PeerAddr, Subscriber};
 
 /// One accepted stream, from accept to close: bytes in and bytes out, through [`AsyncRead`] and
@@ -109,7 +110,14 @@ impl AsyncRead for Connection {
         if !self.link.write_waits() {
             self.link.enter(if outcome.is_pending() { Phase::Idle } else { Phase::Answering });
         }
-        outcome.map_ok(|_| ())
+        match outcome {
+            Poll::Ready(Ok(0)) if buf.remaining() > 0 && self.link.is_torn() => {
+                let cause = "the client ended without saying so in TLS: something may be missing";
+                self.link.settle_with(CloseReason::MessageTruncated, cause.to_owned());
+                Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, cause)))
+            }
+            outcome => outcome.map_ok(|_| ()),
+        }
     }
 }
 

@@ -127,6 +127,6 @@ impl Door {
     }
 
     pub(super) fn refuse(&self, caller: Caller, refusal: Refusal) {
-        self.host.refuse(caller, refusal, self.listener.policy.excess);
+        self.host.refuse(caller, refusal, self.listener.excess());
     }
 }

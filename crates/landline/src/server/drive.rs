@@ -19,6 +19,7 @@ use super::table::Phase;
 use crate::buffer::Pool;
 use crate::close::{CloseReason, Farewell};
 use crate::error::Outcome;
+use crate::tls::HandshakeFault;
 
 /// How long a farewell waits for the peer to end its side.
 const FAREWELL_TIME: Duration = Duration::from_secs(1);
@@ -41,7 +42,7 @@ enum Ended<T> {
 #[expect(clippy::manual_async_fn, reason = "an async function would keep its arguments twice")]
 pub(crate) fn drive<H: Handler>(handler: impl Deref<Target = H>, link: Rc<Link>) -> impl Future<Output = ()> {
     async move {
-        {
+        if open(&link).await {
             let handling = pin!(handler.handle(Connection::new(Rc::clone(&link))));
             match supervise(&link, handling).await {
                 Ended::Returned(outcome) => settle(&link, outcome),
@@ -61,9 +62,47 @@ pub(crate) fn drive<H: Handler>(handler: impl Deref<Target = H>, link: Rc<Link>)
                 let _ = supervise(&link, farewell.as_mut()).await;
             }
             Some(Farewell::Reset) => link.reset_on_close(),
+            // The peer has ended its side, and everything was said to it.
+            Some(Farewell::Linger) => link.say_goodbye(),
+            _ if link.reason() == Some(CloseReason::PeerClosed) => link.say_goodbye(),
             _ => {}
         }
     }
+}
+
+/// What comes before a handler has the connection; false if that is not to be.
+async fn open(link: &Link) -> bool {
+    let Some(tls) = link.tls() else { return true };
+    link.restart(Phase::Opening);
+    let handshake = poll_fn(|cx| match (tls.poll_handshake(cx), link.has_to_end()) {
+        // It has said nothing yet, and what has come of its handshake was looked at.
+        (Poll::Pending, Some(reason)) if !link.has_unread() => Poll::Ready(Err(Handshake::Over(reason))),
+        (outcome, _) => outcome.map_err(Handshake::Failed),
+    });
+    // On the heap: while the handler runs, no room is kept for it.
+    let mut handshake = Box::pin(handshake);
+    match supervise(link, handshake.as_mut()).await {
+        Ended::Returned(Ok(())) => {
+            link.restart(Phase::Idle);
+            return true;
+        }
+        Ended::Returned(Err(Handshake::Over(reason))) | Ended::Ordered(reason) => link.settle(reason),
+        Ended::Returned(Err(Handshake::Failed(HandshakeFault::Io(error)))) => {
+            link.settle(CloseReason::of(&error));
+        }
+        Ended::Returned(Err(Handshake::Failed(HandshakeFault::Tls(fault)))) => {
+            link.settle_with(CloseReason::HandshakeFailed, fault.into());
+        }
+        Ended::HandedOn => link.hand_on(),
+        Ended::Panicked(payload) => link.settle_with(CloseReason::HandlerPanicked, panic_words(&*payload)),
+    }
+    false
+}
+
+/// Why a handshake did not come to its end.
+enum Handshake {
+    Failed(HandshakeFault),
+    Over(CloseReason),
 }
 
 fn settle(link: &Link, outcome: Outcome) {

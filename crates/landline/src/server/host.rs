@@ -115,18 +115,18 @@ impl Host {
         let Caller { socket, peer, by_proxy } = caller;
         let (via, header_len) = by_proxy.map_or((None, 0), |by| (Some(by.via), by.header_len));
         let index = descriptor(&socket);
-        let stream = match Stream::socket(socket) {
+        let stream = match listener.stream(socket, &self.local.pool, handshake) {
             Ok(stream) => stream,
             Err(error) => return self.local.exhausted(&error, 1),
         };
-        let seat = admitted.seat(index, Who { peer, header_len }, self.local.entry());
+        let seat =
+            admitted.seat(index, Who { peer, header_len, is_tls: listener.is_tls() }, self.local.entry());
         passed(Step::Begin);
         // Not before it is in the table: if this process dies in between, the next one reads it away.
         if let Some(socket) = stream.as_socket().filter(|_| header_len > 0) {
             // It is there, whole.
             let _ = socket::read_away(&socket, header_len.into());
         }
-        drop(handshake);
         let beginning = Beginning { via, ..self.beginning((stream, seat, address), &listener, place) };
         let link = Link::new(Rc::clone(&self.local), beginning);
         if let Some(reason) = self.local.is_cut() {
@@ -144,8 +144,10 @@ impl Host {
         plan: &Plan,
     ) -> io::Result<()> {
         let (index, thread) = (descriptor(&socket), self.local.thread);
-        let stream = Stream::socket(socket)?;
+        let handshake = listener.is_tls().then(|| plan.admission.begin_handshake()).flatten();
+        let stream = listener.stream(socket, &self.local.pool, handshake)?;
         let seat = self.local.table.readmit().resume(index, thread);
+        seat.slot().set_tls(listener.is_tls());
         let address = plan.admission.recount(seat.slot().peer());
         let beginning = self.beginning((stream, seat, address), listener, self.crew.place(thread));
         let link = Link::resume(Rc::clone(&self.local), beginning);

@@ -28,6 +28,7 @@ use crate::close::CloseReason;
 use crate::event::{Event, Via};
 use crate::fault::{Step, passed};
 use crate::sys::socket;
+use crate::tls::Secured;
 
 /// One connection, from accept to close. Closing is dropping the last reference: the slot is cleared, the
 /// event is sent, the descriptor is closed.
@@ -304,8 +305,26 @@ impl Link {
         }
     }
 
+    /// Sends what the stream itself holds. A socket holds nothing.
+    #[inline]
     pub(crate) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_flush(cx)
+        if let Stream::Socket(_) = &self.stream {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_flush_stream(cx)
+    }
+
+    fn poll_flush_stream(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let before = self.stream.unsent();
+        let outcome = self.stream.poll_flush(cx).map_err(|error| self.failed(error));
+        self.write_waits.set(outcome.is_pending());
+        if outcome.is_pending() {
+            self.enter(Phase::Sending);
+        }
+        if self.stream.unsent() < before && self.slot().phase() == Phase::Sending {
+            self.restart(Phase::Sending);
+        }
+        outcome
     }
 
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -314,7 +333,8 @@ impl Link {
 
     fn failed(&self, error: io::Error) -> io::Error {
         let reason = CloseReason::of(&error);
-        if reason == CloseReason::IoFailed {
+        // What somebody else than the operating system says is worth telling, too.
+        if reason == CloseReason::IoFailed || error.get_ref().is_some() {
             self.settle_with(reason, crate::error::describe(&error));
         } else {
             self.settle(reason);
@@ -325,7 +345,29 @@ impl Link {
     /// Whether bytes have arrived that were not read.
     pub(crate) fn has_unread(&self) -> bool {
         let waiting = self.stream.as_socket().map(rustix::io::ioctl_fionread);
-        waiting.is_some_and(|waiting| waiting.is_ok_and(|bytes| bytes > 0))
+        waiting.is_some_and(|waiting| waiting.is_ok_and(|bytes| bytes > 0)) || self.stream.has_plain()
+    }
+
+    /// Whether a part of something has come whose rest it takes to be read.
+    pub(crate) fn is_within_record(&self) -> bool {
+        self.stream.is_within_record()
+    }
+
+    /// Whether the peer's end may not be where the peer wanted it: what is unfinished is no message.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.stream.is_torn()
+    }
+
+    /// Says to the peer, as far as that can be done at once, that our side ends in order.
+    pub(crate) fn say_goodbye(&self) {
+        if let Some(tls) = self.stream.as_tls() {
+            tls.say_goodbye();
+        }
+    }
+
+    /// What comes before its first byte of plain text, if something does.
+    pub(crate) fn tls(&self) -> Option<&Secured> {
+        self.stream.as_tls()
     }
 
     /// Whether the peer has acknowledged everything that was sent to it.

@@ -1,10 +1,13 @@
 //! A listener: a socket that listens, its policy, and who serves those who call there.
 
 use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::access::Access;
+use super::admission::Handshake;
 use super::config::{Config, Excess, Policy};
 use super::drive::drive;
 use super::handler::Handler;
@@ -12,8 +15,11 @@ use super::link::Link;
 use super::listen::Bound;
 #[cfg(all(target_os = "linux", feature = "takeover"))]
 use super::peer::Peer;
+use super::stream::Stream;
+use crate::buffer::Pool;
 use crate::error::{Error, Kind};
-use crate::event::PeerAddr;
+use crate::event::{PeerAddr, Subscriber};
+use crate::tls::Terms;
 
 /// A listening socket with its policy.
 #[derive(Clone)]
@@ -22,6 +28,8 @@ pub(crate) struct Listener {
     pub(crate) policy: Arc<Policy>,
     pub(crate) access: Arc<Access>,
     pub(crate) server: Arc<dyn Serve>,
+    /// The terms on which it speaks TLS, if it does.
+    pub(crate) tls: Option<Arc<Terms>>,
 }
 
 /// Any handler. It is chosen once for each connection and then runs as what it is, so that a connection costs
@@ -58,12 +66,46 @@ impl<H: Handler> Serve for H {
 impl Listener {
     pub(crate) fn new(bound: Arc<Bound>, policy: &Arc<Policy>, server: &Arc<dyn Serve>) -> Self {
         let access = Arc::new(Access::new(&policy.allow, &policy.deny));
-        Self { bound, policy: Arc::clone(policy), access, server: Arc::clone(server) }
+        Self { bound, policy: Arc::clone(policy), access, server: Arc::clone(server), tls: None }
+    }
+
+    /// What a connection's bytes go through that came by it, and counts as being at its handshake if it has
+    /// one before it.
+    pub(crate) fn stream(
+        &self,
+        socket: OwnedFd,
+        pool: &Rc<Pool>,
+        handshake: Option<Handshake>,
+    ) -> io::Result<Stream> {
+        match &self.tls {
+            Some(terms) => Stream::tls(socket, terms, pool, handshake),
+            None => Stream::socket(socket),
+        }
+    }
+
+    /// Begins to renew what it speaks TLS with, if that can be renewed.
+    pub(crate) fn renew(&self, events: &Arc<dyn Subscriber>) {
+        if let Some(terms) = &self.tls {
+            terms.renew(&self.bound.address, events);
+        }
+    }
+
+    /// Whether TLS is spoken there.
+    pub(crate) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// What it does for callers who are not let in: in plain text nobody is told anything who speaks TLS.
+    pub(crate) fn excess(&self) -> Excess {
+        match self.policy.excess {
+            Excess::Say if self.is_tls() => Excess::Close,
+            excess => excess,
+        }
     }
 
     /// Whether something comes before the first message.
     pub(crate) fn has_handshakes(&self) -> bool {
-        self.has_proxies()
+        self.has_proxies() || self.is_tls()
     }
 
     /// Whether callers come by way of proxies.

@@ -49,11 +49,16 @@ use std::time::Duration;
 
 use crate::address::Address;
 use crate::error::Error;
+#[cfg(feature = "tls")]
+use crate::error::{Kind, Outcome};
 use crate::event::Subscriber;
+#[cfg(feature = "tls")]
+use crate::tls::{self, Tls};
 
 use listener::{Listener, Serve};
 
 pub use access::Network;
+pub(crate) use admission::Handshake;
 pub use config::{Config, Excess, MAX_CONNECTIONS, Policy};
 pub use connection::{Connection, WaitForDrain};
 pub use drain::{CutConnection, DrainReport};
@@ -92,6 +97,10 @@ pub struct Server {
     policy: Policy,
     subscriber: Option<Box<dyn Subscriber>>,
     monitor: Monitor,
+    #[cfg(feature = "tls")]
+    tls: Option<Tls>,
+    #[cfg(feature = "tls")]
+    tls_source: Option<tls::Source>,
 }
 
 impl Server {
@@ -124,6 +133,10 @@ impl Server {
             policy: Policy::default(),
             subscriber: None,
             monitor: Monitor::default(),
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_source: None,
         }
     }
 
@@ -160,15 +173,49 @@ impl Server {
     /// [`framed`](crate::framed).
     pub fn serve<H: Handler>(self, handler: H) -> Serving {
         let (policy, server): (_, Arc<dyn Serve>) = (Arc::new(self.policy), Arc::new(handler));
-        let listeners = self.bound.into_iter().map(|bound| Arc::new(Listener::new(bound, &policy, &server)));
+        #[cfg(feature = "tls")]
+        let misfit = (self.tls.is_none() && self.tls_source.is_some()).then(|| {
+            let cause = "there is nothing to begin with; give it what it is to speak TLS with at first";
+            Error::new(Kind::Config, "cannot renew the certificates of a listener", cause)
+        });
+        #[cfg(not(feature = "tls"))]
+        let misfit = None;
+        #[cfg(feature = "tls")]
+        let tls = self.tls.map(|tls| tls::Terms::new(&tls, self.tls_source));
+        #[cfg(not(feature = "tls"))]
+        let tls = None;
+        let listener = |bound| Listener { tls: tls.clone(), ..Listener::new(bound, &policy, &server) };
         Serving {
-            listeners: listeners.collect(),
+            listeners: self.bound.into_iter().map(|bound| Arc::new(listener(bound))).collect(),
             config: self.config,
             subscriber: self.subscriber,
             monitor: self.monitor,
             reload: None,
-            misfit: None,
+            misfit,
         }
+    }
+
+    /// Speaks TLS with whoever calls here. Callers who are not let in are closed without a word, whatever
+    /// [`excess`](Self::excess) says of words: in plain text they would not be understood.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Has `source` asked about every two seconds whether there is another [`Tls`] to go by, for as long as
+    /// the listener is there: on a thread of its own, so that it may take its time. Handshakes that begin
+    /// after it has given one go by it; live connections keep theirs. Both that and an error, which changes
+    /// nothing, is told in an event ([`CertificatesReloaded`](crate::Event::CertificatesReloaded),
+    /// [`CertificatesRefused`](crate::Event::CertificatesRefused)). [`TlsFiles`](crate::tls::TlsFiles) makes
+    /// such a source. Without [`tls`](Self::tls) to begin with, running is an error
+    /// ([`is_config`](Error::is_config)).
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls_source(mut self, source: impl FnMut() -> Outcome<Option<Tls>> + Send + 'static) -> Self {
+        self.tls_source = Some(Box::new(source));
+        self
     }
 }
 

@@ -86,7 +86,13 @@ fn resume(
     let listener = listener_of(socket.as_ref()?, plan)?;
     skip_header(slot, socket.as_ref()?)?;
     let checkpoint = local.table.checkpoints(number).and_then(Checkpoints::current);
-    match fate(slot, checkpoint, socket.as_ref()?, &local.pool, listener.server.resumes()) {
+    let resumable = listener.server.resumes();
+    let fate = if slot.is_tls() || listener.is_tls() {
+        fate_without_keys(slot, socket.as_ref()?)
+    } else {
+        fate(slot, checkpoint, socket.as_ref()?, &local.pool, resumable)
+    };
+    match fate {
         Fate::New => {
             slot.set_framing(0);
             let begins = slot.header_len().into();
@@ -127,6 +133,12 @@ pub(crate) fn tell(share: &Share) {
     }
 }
 
+/// What becomes of a connection that speaks TLS, or is to: the keys have died with their process.
+fn fate_without_keys(slot: &Slot, socket: &OwnedFd) -> Fate {
+    let is_new = slot.phase() != Phase::Closing && is_untouched(slot, socket);
+    if is_new { Fate::New } else { Fate::Lost }
+}
+
 /// What becomes of a connection that is `resumable`, if whoever serves it can go on at all.
 fn fate(
     slot: &Slot,
@@ -161,6 +173,7 @@ pub(crate) fn can_go_on(
     let is_untouched = || is_untouched(slot, socket);
     match checkpoints.and_then(Checkpoints::current) {
         _ if slot.phase() == Phase::Closing => false,
+        _ if slot.is_tls() => is_untouched(),
         None => (resumable && slot.is_untouched()) || is_untouched(),
         Some(checkpoint) => {
             checkpoint.state != State::Torn

@@ -65,6 +65,7 @@ pub(super) async fn reload(fleet: &Fleet, anew: Serving) -> Result<(), Error> {
     let listeners = plan.listeners.len();
     // With the plan before go the sockets that only it had.
     drop(before);
+    plan.listeners.iter().for_each(|listener| listener.renew(&share.events));
     fleet.follow(Arc::new(plan)).await;
     for listener in new {
         tell_of_backlog(&listener, &*share.events);

@@ -168,6 +168,7 @@ impl Serving {
         let listeners = plan.iter().flat_map(|plan| &plan.listeners);
         for listener in listeners.filter(|listener| !listener.bound.is_closed()) {
             watch.event(&Event::Listening { address: listener.bound.address.clone() });
+            listener.renew(&fleet.share().events);
         }
         watch.event(&Event::Started { max_connections, lowered, threads });
         Ok(fleet)

@@ -9,13 +9,17 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use rustix::io::Errno;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::admission::Handshake;
+use crate::buffer::Pool;
 use crate::sys::socket;
+use crate::tls::{Secured, Terms};
 
 /// Any stream of bytes in both directions.
 pub(crate) trait Duplex: AsyncRead + AsyncWrite {}
@@ -25,6 +29,9 @@ impl<T: AsyncRead + AsyncWrite> Duplex for T {}
 pub(crate) enum Stream {
     Socket(AsyncFd<OwnedFd>),
     Other(Box<RefCell<dyn Duplex + Unpin>>),
+    /// A socket on which TLS is spoken.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "without TLS there is none"))]
+    Tls(Box<Secured>),
 }
 
 /// There may be something to read.
@@ -39,6 +46,25 @@ impl Stream {
         socket::register_connection(socket).map(Self::Socket)
     }
 
+    /// Registers a socket on which TLS is spoken, on these terms.
+    pub(crate) fn tls(
+        socket: OwnedFd,
+        terms: &Terms,
+        pool: &Rc<Pool>,
+        handshake: Option<Handshake>,
+    ) -> io::Result<Self> {
+        let socket = socket::register_connection(socket)?;
+        Ok(terms.secure(socket, pool, handshake))
+    }
+
+    /// TLS, if it is spoken.
+    pub(crate) fn as_tls(&self) -> Option<&Secured> {
+        match self {
+            Self::Tls(secured) => Some(secured),
+            _ => None,
+        }
+    }
+
     pub(crate) fn other(stream: impl Duplex + 'static) -> Self {
         Self::Other(Box::new(RefCell::new(Box::pin(stream))))
     }
@@ -48,6 +74,7 @@ impl Stream {
         match self {
             Self::Socket(socket) => Some(socket.get_ref().as_fd()),
             Self::Other(_) => None,
+            Self::Tls(secured) => Some(secured.socket().get_ref().as_fd()),
         }
     }
 
@@ -62,6 +89,7 @@ impl Stream {
         match self {
             Self::Socket(socket) => socket.poll_read_ready(cx).map_ok(Readable::Socket),
             Self::Other(_) => Poll::Ready(Ok(Readable::Other)),
+            Self::Tls(secured) => secured.poll_readable(cx),
         }
     }
 
@@ -76,6 +104,7 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         loop {
             let mut guard = match (self, readable) {
+                (Self::Tls(secured), readable) => return secured.poll_read(cx, readable, buffer),
                 (_, Readable::Socket(guard)) => guard,
                 (Self::Other(stream), Readable::Other) => return poll_read_other(stream, cx, buffer),
                 (Self::Socket(_), Readable::Other) => return Poll::Pending,
@@ -112,6 +141,7 @@ impl Stream {
                 poll_send(socket, cx, send, bytes.len(), waited)
             }
             Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_write(cx, bytes),
+            Self::Tls(secured) => secured.poll_write(cx, bytes),
         }
     }
 
@@ -127,6 +157,10 @@ impl Stream {
                 poll_send(socket, cx, send, slices.iter().map(|slice| slice.len()).sum(), waited)
             }
             Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_write_vectored(cx, slices),
+            Self::Tls(secured) => {
+                let first = slices.iter().find(|slice| !slice.is_empty());
+                secured.poll_write(cx, first.map_or(&[], |slice| slice))
+            }
         }
     }
 
@@ -134,7 +168,28 @@ impl Stream {
         match self {
             Self::Socket(_) => Poll::Ready(Ok(())),
             Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_flush(cx),
+            Self::Tls(secured) => secured.poll_flush(cx),
         }
+    }
+
+    /// How many bytes of its own making wait to be sent.
+    pub(crate) fn unsent(&self) -> usize {
+        self.as_tls().map_or(0, Secured::unsent)
+    }
+
+    /// Whether bytes can be read of which the socket knows nothing any more.
+    pub(crate) fn has_plain(&self) -> bool {
+        self.as_tls().is_some_and(Secured::has_plain)
+    }
+
+    /// Whether a part of something has come whose rest it takes to be read.
+    pub(crate) fn is_within_record(&self) -> bool {
+        self.as_tls().is_some_and(Secured::is_within_record)
+    }
+
+    /// Whether the input has ended without the peer's having said so.
+    pub(crate) fn is_torn(&self) -> bool {
+        self.as_tls().is_some_and(Secured::is_torn)
     }
 
     /// Ends our side.
@@ -142,6 +197,7 @@ impl Stream {
         match self {
             Self::Socket(socket) => Poll::Ready(socket::end(socket.get_ref())),
             Self::Other(stream) => Pin::new(&mut *stream.borrow_mut()).poll_shutdown(cx),
+            Self::Tls(secured) => secured.poll_shutdown(cx),
         }
     }
 }
@@ -158,7 +214,7 @@ fn poll_read_other(
 
 /// Sends; asks whether the socket takes something only when it did not, or when the last write already had
 /// to wait.
-fn poll_send(
+pub(crate) fn poll_send(
     socket: &AsyncFd<OwnedFd>,
     cx: &mut Context<'_>,
     send: impl Fn(&OwnedFd) -> rustix::io::Result<usize>,

@@ -73,7 +73,9 @@ pub(crate) struct Slot {
     peer_port: AtomicU16,
     /// What the peer's fields say: 0 nothing, 1 an address, 2 a process and its user.
     peer_kind: AtomicU8,
-    _cold: [u8; 3],
+    /// Whether TLS is spoken: what was read and sent then means nothing without keys that nobody else has.
+    is_tls: AtomicU8,
+    _cold: [u8; 2],
     /// How long the PROXY header is with which its stream begins, in bytes: no part of any message.
     header_len: AtomicU16,
     /// The kernel's name for the socket, which no other ever has: a descriptor can be another's by the time
@@ -272,11 +274,12 @@ pub(crate) struct Who {
     pub(crate) peer: PeerAddr,
     /// How long the PROXY header is that named them, in bytes.
     pub(crate) header_len: u16,
+    pub(crate) is_tls: bool,
 }
 
 impl From<PeerAddr> for Who {
     fn from(peer: PeerAddr) -> Self {
-        Self { peer, header_len: 0 }
+        Self { peer, header_len: 0, is_tls: false }
     }
 }
 
@@ -332,7 +335,8 @@ impl Drop for Seat {
 
 impl Slot {
     fn begin(&self, id: u64, who: Who, entry: Entry, cookie: u64) {
-        let Who { peer, header_len } = who;
+        let Who { peer, header_len, is_tls } = who;
+        self.is_tls.store(is_tls.into(), Relaxed);
         self.cookie.store(cookie, Relaxed);
         self.header_len.store(header_len, Relaxed);
         for counter in [&self.bytes_in, &self.answered] {
@@ -428,6 +432,18 @@ impl Slot {
     /// Whether nothing was received or sent beyond its header, by what its worker has counted.
     pub(crate) fn is_untouched(&self) -> bool {
         (self.bytes_in(), self.bytes_out()) == (u64::from(self.header_len()), 0)
+    }
+
+    /// Whether TLS is spoken.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn is_tls(&self) -> bool {
+        self.is_tls.load(Relaxed) != 0
+    }
+
+    /// Says whether TLS is spoken; only of a connection on which nothing was.
+    #[cfg(all(target_os = "linux", feature = "takeover"))]
+    pub(crate) fn set_tls(&self, is_tls: bool) {
+        self.is_tls.store(is_tls.into(), Relaxed);
     }
 
     /// How long the PROXY header is with which its stream begins.

@@ -260,7 +260,12 @@ impl Batch {
         let start = self.consumed;
         let rest = &input[start..];
         let cut = match decoder.next(rest) {
-            Ok(Cut::More { .. }) if link.peer_has_ended() => decoder.finish(rest)?,
+            Ok(Cut::More { .. }) if link.peer_has_ended() => {
+                if link.is_torn() && !rest.is_empty() {
+                    return Err(FrameError::Truncated { have: rest.len() });
+                }
+                decoder.finish(rest)?
+            }
             cut => Some(cut?),
         };
         match cut {

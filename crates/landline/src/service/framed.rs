@@ -169,8 +169,14 @@ impl<T> Conversation<T> {
             return true;
         }
         self.rest();
-        self.link.enter(if self.batch.is_some() { Phase::Receiving } else { Phase::Idle });
+        self.wait();
         false
+    }
+
+    /// Is idle from now on, unless something has begun that is unfinished.
+    fn wait(&self) {
+        let is_within = self.batch.is_some() || self.link.is_within_record();
+        self.link.enter(if is_within { Phase::Receiving } else { Phase::Idle });
     }
 
     /// Waits for something to answer or to say; false when it has to end. Before it has read it looks at
@@ -220,6 +226,9 @@ impl<T> Conversation<T> {
             Poll::Ready(1..) => Poll::Ready(Ok(())),
             nothing => {
                 self.rest();
+                if nothing.is_pending() {
+                    self.wait();
+                }
                 nothing.map(|_| Ok(()))
             }
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
 
@@ -320,6 +320,8 @@ impl Reply {
                 }
             }
         }
+        // What the stream makes of it may be longer, and wait.
+        ready!(self.link().poll_flush(cx))?;
         self.sent = 0;
         // Small ones are kept for the next replies of whoever is busy next.
         match &mut self.out {

@@ -106,7 +106,8 @@ use worker::Worker;
 /// Keeps these bytes for whichever worker comes next, in the place of those before: the configuration by
 /// which it serves, for one. False if they are more than [`REMEMBERED_MAX`], or this is no worker.
 pub fn remember(bytes: &[u8]) -> bool {
-    Worker::this().is_some_and(|worker| worker.kept.memory.remember(bytes))
+    // One that has made way would write where another does.
+    !parted().is_cancelled() && Worker::this().is_some_and(|worker| worker.kept.memory.remember(bytes))
 }
 
 /// What was remembered last, by this worker or one before it. A program that takes another's place by an

@@ -29,15 +29,20 @@ fn rows(table: &str) -> Vec<Vec<&str>> {
 }
 
 /// One event of each kind, as the docs show it.
-fn samples() -> [Event; 18] {
+fn samples() -> [Event; 20] {
     let address = ListenAddr::Ip("127.0.0.1:8081".parse().unwrap());
     let peer = PeerAddr::Ip("127.0.0.1:53122".parse().unwrap());
     let proxy = PeerAddr::Ip("10.0.0.1:3456".parse().unwrap());
     [
         Event::Listening { address: address.clone() },
-        Event::ListenerClosed { address },
+        Event::ListenerClosed { address: address.clone() },
         Event::Reloaded { listeners: 2, max_connections: MAX_CONNECTIONS },
         Event::ReloadFailed { cause: "cannot reload: two of its listeners have one address".into() },
+        Event::CertificatesReloaded { address: address.clone() },
+        Event::CertificatesRefused {
+            address,
+            cause: "cannot use key.pem: there is no private key in it".into(),
+        },
         Event::Started { max_connections: MAX_CONNECTIONS, lowered: false, threads: 2 },
         Event::WorkerRestarted {
             signal: Some(9),

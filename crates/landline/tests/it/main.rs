@@ -22,3 +22,13 @@ mod push;
 mod reload;
 mod serving;
 mod support;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(feature = "tls")]
+mod tls_clients;
+#[cfg(feature = "tls")]
+mod tls_faults;
+#[cfg(feature = "tls")]
+mod tls_renewal;
+#[cfg(feature = "tls")]
+mod tls_support;

@@ -68,6 +68,12 @@ impl Families {
             "outcome",
             ["done", "failed"].into_iter().zip(counts.reloads.iter().map(load)),
         )?;
+        out.counters(
+            "landline_certificate_reloads",
+            "How many times a listener was to have other certificates, by whether it then had.",
+            "outcome",
+            ["done", "failed"].into_iter().zip(counts.certificates.iter().map(load)),
+        )?;
         out.counter(
             "landline_worker_restarts",
             "How many times a worker was killed, or failed, and another took its place.",
