@@ -18,7 +18,11 @@ const NEEDS: &[Need] = &[
         package: "prometheus",
         reason: "the tests of the metrics: it comes with prometheus",
     },
-    Need { program: "openssl", package: "openssl", reason: "the tests that call its servers" },
+    Need {
+        program: "openssl",
+        package: "openssl",
+        reason: "the tests of TLS with another program at its other end",
+    },
     Need {
         program: "valgrind",
         package: "valgrind",

@@ -4,6 +4,7 @@ mod args;
 // Its loop is made of what only Linux has.
 #[cfg(target_os = "linux")]
 mod bench;
+mod bundle;
 mod call;
 mod config;
 mod control;

@@ -11,6 +11,7 @@ mod holder;
 mod http;
 mod notify;
 mod survival;
+pub(crate) mod tls;
 pub(crate) mod upgrade;
 
 use std::env;
@@ -28,7 +29,7 @@ use crate::config::in_one_line;
 use crate::control;
 use crate::control::place::{self, Owner};
 use crate::exit::{Exit, Failure};
-use crate::settings::{ExcessName, LogFormat, ServerSettings, ServiceName};
+use crate::settings::{ExcessName, ListenerSettings, LogFormat, ServerSettings, ServiceName, Switch};
 use crate::setup::{Listener, Setup};
 use crate::side_door::SideDoor;
 use confinement::Confinement;
@@ -37,6 +38,7 @@ use http::Telling;
 use notify::Manager;
 use survival::LastGood;
 pub(crate) use survival::process_id;
+use tls::Certificates;
 
 /// How long the last log lines have to be read.
 const LOG_PATIENCE: Duration = Duration::from_secs(1);
@@ -45,7 +47,7 @@ const LOG_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
     // What a process serves by that makes itself keeper need not be what lies on the disk.
     let setup = match survival::last_good() {
-        Some(file) => Setup::with(args, Some(file))?,
+        Some(known) => Setup::with(args, known)?,
         None => Setup::new(args)?,
     };
     if upgrade::is_check() {
@@ -59,18 +61,20 @@ pub(crate) fn run(args: &ServeArgs) -> Result<u8, Failure> {
         }
         _ => {
             let is_json = setup.server.log_format == Some(LogFormat::Json);
-            serve_confined(&setup, args, is_json).map_err(|failure| failure.in_json(is_json))
+            serve_confined(setup, args, is_json).map_err(|failure| failure.in_json(is_json))
         }
     }
 }
 
-fn serve_confined(setup: &Setup, args: &ServeArgs, is_json: bool) -> Result<u8, Failure> {
-    let confinement = Confinement::new(setup, args)?;
+fn serve_confined(mut setup: Setup, args: &ServeArgs, is_json: bool) -> Result<u8, Failure> {
+    // While it may read them.
+    setup.known = certificates(&setup)?.bundle;
+    let confinement = Confinement::new(&setup, args)?;
     if !survival::is_wanted(&setup.server) {
-        return serve(setup, args, &confinement).map(|()| 0);
+        return serve(&setup, args, &confinement).map(|()| 0);
     }
-    let work = || serve_on(setup, args, &confinement).map_err(|failure| failure.in_json(is_json));
-    survival::keep(setup, &confinement, work)
+    let work = || serve_on(&setup, args, &confinement).map_err(|failure| failure.in_json(is_json));
+    survival::keep(&setup, &confinement, work)
 }
 
 /// What can be checked beside the file without listening.
@@ -78,13 +82,21 @@ fn check(setup: &Setup, args: &ServeArgs) -> Result<(), Failure> {
     Confinement::check(setup, args)?;
     let server = &setup.server;
     let http = server.http.as_ref().map(|http| Telling::check(http, server.http_token_file.as_deref()));
-    http.transpose().map(|_| ())
+    http.transpose()?;
+    certificates(setup).map(drop)
 }
 
-/// Serves by the file that a process before this one served by, or else by what was read at the start.
+/// Everything that listeners speak TLS with, read and checked.
+fn certificates(setup: &Setup) -> Result<Certificates, Failure> {
+    let certificates = Certificates::read(setup)?;
+    survival::can_remember(&certificates.bundle, &setup.server)?;
+    Ok(certificates)
+}
+
+/// Serves by what a process before this one served by, or else by what was read at the start.
 fn serve_on(at_the_start: &Setup, args: &ServeArgs, confinement: &Confinement) -> Result<(), Failure> {
     match survival::last_good() {
-        Some(file) => serve(&Setup::with(args, Some(file))?, args, confinement),
+        Some(known) => serve(&Setup::with(args, known)?, args, confinement),
         None => serve(at_the_start, args, confinement),
     }
 }
@@ -102,7 +114,8 @@ fn say_in_order(path: &Path, setup: &Setup) -> Result<(), Failure> {
 }
 
 fn serve(setup: &Setup, args: &ServeArgs, confinement: &Confinement) -> Result<(), Failure> {
-    let mut listening = build::listen(setup, |address| Server::bind(address))?;
+    let certificates = certificates(setup)?;
+    let listening = build::listen(setup, |address| Server::bind(address))?;
     let token_file = setup.server.http_token_file.as_deref();
     let http = setup.server.http.as_ref().map(|address| Telling::bind(address, token_file));
     let http = http.transpose()?;
@@ -112,16 +125,18 @@ fn serve(setup: &Setup, args: &ServeArgs, confinement: &Confinement) -> Result<(
         // Before there is another thread.
         confinement.enter(setup, control.as_ref())?;
     }
-    let introduction = introduction(args, setup, &listening, http.as_ref(), confinement);
+    let mut introduction = introduction(args, setup, &listening, http.as_ref(), confinement);
+    introduction.fingerprints.clone_from(&certificates.fingerprints);
     let format = setup.server.log_format.unwrap_or(LogFormat::Text);
     let console = Console::new(args, format, introduction).map(Arc::new);
     let console = console.map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start the log: {}", landline::error::describe(&error)))
     })?;
+    let last_good = Arc::new(LastGood::default());
+    last_good.read(certificates.bundle.clone());
+    let mut listening = certificates.apply(listening, &last_good);
     let first = listening.remove(0);
     let control = control.and_then(|control| control.answer(&first, &console).transpose()).transpose()?;
-    let last_good = Arc::new(LastGood::default());
-    last_good.read(setup.file.clone());
     let manager = Manager::of_this_program()?;
     let said = (Arc::clone(&last_good), (Arc::clone(&console), manager.clone()));
     let (first, http) = match http {
@@ -226,9 +241,10 @@ fn introduction(
 ) -> console::Introduction {
     let ports: Vec<u16> =
         listening.iter().map(|server| server.local_addr().port()).filter(|port| *port != 0).collect();
+    let tls = setup.listeners.first().map_or("", |first| flags_to_call(&first.settings));
     let call = ports.first().map(|port| match port {
-        8081 => format!("try it: {} call        ", program()),
-        port => format!("try it: {} call {port}        ", program()),
+        8081 => format!("try it: {} call{tls}        ", program()),
+        port => format!("try it: {} call{tls} {port}        ", program()),
     });
     let mut services: Vec<&str> = Vec::new();
     for listener in &setup.listeners {
@@ -249,7 +265,17 @@ fn introduction(
         ports: if args.print_port { ports } else { Vec::new() },
         survival: survival::promise(&setup.server),
         confinement: confinement.words(),
+        fingerprints: Vec::new(),
         is_over: survival::is_another(),
+    }
+}
+
+/// What a caller has to say who is to speak TLS, if anything.
+fn flags_to_call(settings: &ListenerSettings) -> &'static str {
+    match (settings.speaks_tls(), settings.tls_self_signed) {
+        (false, _) => "",
+        (true, Some(Switch::On)) => " --tls --insecure",
+        (true, _) => " --tls",
     }
 }
 

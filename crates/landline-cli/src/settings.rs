@@ -234,6 +234,50 @@ pub(crate) struct ListenerSettings {
     #[arg(long, value_name = "OWNER", value_parser = units::owner)]
     #[serde(deserialize_with = "key::owner")]
     pub(crate) unix_owner: Option<String>,
+
+    /// Speak TLS: a file in PEM with the server's certificate, and then those that vouch for it; several
+    /// are chosen by the name that callers ask for
+    #[arg(long, value_name = "PATH", value_parser = units::path)]
+    #[serde(deserialize_with = "key::paths")]
+    pub(crate) tls_cert: Vec<PathBuf>,
+
+    /// The private key of a certificate, in PEM; as many as there are certificates, in the same order
+    #[arg(long, value_name = "PATH", value_parser = units::path)]
+    #[serde(deserialize_with = "key::paths")]
+    pub(crate) tls_key: Vec<PathBuf>,
+
+    /// Speak TLS with a certificate that is made anew at each start, for trying out; its fingerprint is said
+    #[arg(long, value_name = "on|off", hide_possible_values = true, num_args = 0..=1, require_equals = true,
+        default_missing_value = "on")]
+    #[serde(deserialize_with = "key::name")]
+    pub(crate) tls_self_signed: Option<Switch>,
+
+    /// A protocol that is spoken within TLS, by its name in ALPN, as in http/1.1; the first is preferred
+    /// [default: nobody is asked]
+    #[arg(long, value_name = "NAME", value_parser = units::protocol)]
+    #[serde(deserialize_with = "key::protocols")]
+    pub(crate) tls_alpn: Vec<String>,
+
+    /// The oldest version of TLS that is spoken [default: 1.2]
+    #[arg(long, value_name = "VERSION")]
+    #[serde(deserialize_with = "key::name")]
+    pub(crate) tls_min_version: Option<TlsVersionName>,
+
+    /// Let in only clients with a certificate for which one of the authorities in this file vouches, in PEM
+    #[arg(long, value_name = "PATH", value_parser = units::path)]
+    #[serde(deserialize_with = "key::path")]
+    pub(crate) tls_client_ca: Option<PathBuf>,
+
+    /// Whether clients without a certificate are let in, too [default: required]
+    #[arg(long, value_name = "HOW")]
+    #[serde(deserialize_with = "key::name")]
+    pub(crate) tls_client_auth: Option<ClientAuth>,
+
+    /// Refuse clients by the lists of revoked certificates in this file, in PEM; once there is one list,
+    /// there has to be one of every issuer
+    #[arg(long, value_name = "PATH", value_parser = units::path)]
+    #[serde(deserialize_with = "key::paths")]
+    pub(crate) tls_crl: Vec<PathBuf>,
 }
 
 impl ServerSettings {
@@ -274,8 +318,22 @@ impl ListenerSettings {
     }
 
     /// These, and where they say nothing, `others`. Rules by network add up: one that denies is never lost.
+    /// Certificates and keys belong together: who names one names all.
     pub(crate) fn or(self, others: Self) -> Self {
+        let own = if self.says_identity() { &self } else { &others };
+        let (tls_cert, tls_key) = (own.tls_cert.clone(), own.tls_key.clone());
+        let tls_self_signed = own.tls_self_signed;
+        let list = |own: Vec<String>, others| if own.is_empty() { others } else { own };
+        let files = |own: Vec<PathBuf>, others| if own.is_empty() { others } else { own };
         Self {
+            tls_cert,
+            tls_key,
+            tls_self_signed,
+            tls_alpn: list(self.tls_alpn, others.tls_alpn),
+            tls_min_version: self.tls_min_version.or(others.tls_min_version),
+            tls_client_ca: self.tls_client_ca.or(others.tls_client_ca),
+            tls_client_auth: self.tls_client_auth.or(others.tls_client_auth),
+            tls_crl: files(self.tls_crl, others.tls_crl),
             service: self.service.or(others.service),
             framing: self.framing.or(others.framing),
             excess: self.excess.or(others.excess),
@@ -299,6 +357,23 @@ impl ListenerSettings {
             unix_mode: self.unix_mode.or(others.unix_mode),
             unix_owner: self.unix_owner.or(others.unix_owner),
         }
+    }
+}
+
+impl ListenerSettings {
+    /// Whether it says by which certificate TLS is spoken, or that none is.
+    fn says_identity(&self) -> bool {
+        !self.tls_cert.is_empty() || !self.tls_key.is_empty() || self.tls_self_signed.is_some()
+    }
+
+    /// Every file that it takes to speak TLS.
+    pub(crate) fn tls_files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.tls_cert.iter().chain(&self.tls_key).chain(&self.tls_client_ca).chain(&self.tls_crl)
+    }
+
+    /// Whether TLS is spoken.
+    pub(crate) fn speaks_tls(&self) -> bool {
+        !self.tls_cert.is_empty() || !self.tls_key.is_empty() || self.tls_self_signed == Some(Switch::On)
     }
 }
 
@@ -335,6 +410,26 @@ pub(crate) enum ExcessName {
 pub(crate) enum Switch {
     On,
     Off,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TlsVersionName {
+    /// Of 2008
+    #[value(name = "1.2")]
+    V1_2,
+    /// Of 2018
+    #[value(name = "1.3")]
+    V1_3,
+}
+
+/// Whether clients have to show a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ClientAuth {
+    /// They have to
+    Required,
+    /// They may
+    Optional,
 }
 
 /// How events are written.

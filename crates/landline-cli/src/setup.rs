@@ -5,8 +5,10 @@ use std::path::Path;
 use landline::Address;
 
 use crate::args::ServeArgs;
+use crate::bundle::Bundle;
 use crate::config::{self, Config, ConfiguredListener, Fault};
 use crate::exit::{Exit, Failure};
+use crate::serve::tls;
 use crate::settings::{ExcessName, ListenerSettings, ServerSettings};
 
 /// What `serve` is to do.
@@ -15,8 +17,9 @@ pub(crate) struct Setup {
     pub(crate) server: ServerSettings,
     /// At least one.
     pub(crate) listeners: Vec<Listener>,
-    /// What the file says, if there is one.
-    pub(crate) file: Option<Vec<u8>>,
+    /// What is known of the files that it names: the configuration, if there is one, and what another process
+    /// has read of the others.
+    pub(crate) known: Bundle,
 }
 
 /// An address and what holds there.
@@ -29,32 +32,45 @@ pub(crate) struct Listener {
 impl Setup {
     /// What the flags say, and the file if there is one.
     pub(crate) fn new(args: &ServeArgs) -> Result<Self, Failure> {
-        let file = args.config.as_deref().map(config::read).transpose()?;
-        Self::with(args, file)
+        Self::with(args, Bundle::default())
     }
 
-    /// What the flags say, and a file that was read before.
-    pub(crate) fn with(args: &ServeArgs, file: Option<Vec<u8>>) -> Result<Self, Failure> {
-        let setup = match args.config.as_deref().zip(file) {
-            Some((path, file)) => Self::with_file(path, file, args)?,
+    /// What the flags say, and files of which some were read before.
+    pub(crate) fn with(args: &ServeArgs, mut known: Bundle) -> Result<Self, Failure> {
+        if let (None, Some(path)) = (&known.config, &args.config) {
+            known.config = Some(config::read(path)?);
+        }
+        let setup = match args.config.as_deref().zip(known.config.as_deref()) {
+            Some((path, file)) => Self { known: Bundle::default(), ..Self::with_file(path, file, args)? },
             None => Self {
-                file: None,
+                known: Bundle::default(),
                 server: args.server.clone(),
                 listeners: vec![Listener { address: args.address.clone(), settings: args.listener.clone() }],
             },
         };
+        if let (None, Some((cause, hint))) = (&args.config, tls::fault(&args.listener)) {
+            return Err(Failure::new(Exit::Usage, cause).hint(as_flags(hint)));
+        }
         if setup.server.http_token_file.is_some() && setup.server.http.is_none() {
             let text = "a token for HTTP has no meaning where nothing is told over HTTP";
             return Err(Failure::new(Exit::Usage, text).hint("say with --http where to tell it"));
         }
-        Ok(setup)
+        Ok(Self { known, ..setup })
     }
 
-    fn with_file(path: &Path, file: Vec<u8>, args: &ServeArgs) -> Result<Self, Failure> {
-        let config = config::check(path, &file)?;
-        let setup = merge(config, &args.server, &args.listener).map_err(|fault| fault.of(path))?;
-        Ok(Self { file: Some(file), ..setup })
+    fn with_file(path: &Path, file: &[u8], args: &ServeArgs) -> Result<Self, Failure> {
+        let config = config::check(path, file)?;
+        merge(config, &args.server, &args.listener).map_err(|fault| fault.of(path))
     }
+}
+
+/// A hint that names keys, for whoever has typed flags.
+fn as_flags(hint: &str) -> String {
+    let words = hint.split(' ').map(|word| match word.find("tls_") {
+        Some(at) => format!("{}--{}", &word[..at], word[at..].replace('_', "-")),
+        None => word.to_owned(),
+    });
+    words.collect::<Vec<_>>().join(" ").replace(" = \"off\"", "=off")
 }
 
 /// What is said of one listener goes before a flag, a flag before what the file says of all.
@@ -64,10 +80,13 @@ fn merge(config: Config, server: &ServerSettings, flags: &ListenerSettings) -> R
     let merge = |ConfiguredListener { line, address, settings }| {
         let settings = settings.or(all.clone());
         check_excess(line, &server, &settings)?;
+        if let Some((cause, hint)) = tls::fault(&settings) {
+            return Err(Fault::new(line, cause).hint(hint));
+        }
         Ok(Listener { address, settings })
     };
     let listeners = config.listeners.into_iter().map(merge).collect::<Result<_, _>>()?;
-    Ok(Setup { server, listeners, file: None })
+    Ok(Setup { server, listeners, known: Bundle::default() })
 }
 
 /// Callers can't be left waiting for a verdict that needs to know who they are.

@@ -110,6 +110,14 @@ pub(crate) fn milliseconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// The name of a protocol in ALPN.
+pub(crate) fn protocol(text: &str) -> Result<String, String> {
+    match text.len() {
+        1..=255 => Ok(text.to_owned()),
+        _ => Err("a protocol's name has 1 to 255 bytes".to_owned()),
+    }
+}
+
 /// The path of a file.
 pub(crate) fn path(text: &str) -> Result<PathBuf, String> {
     match text {

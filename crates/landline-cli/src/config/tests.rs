@@ -174,7 +174,7 @@ fn the_examples_of_the_docs_are_in_order() {
     let page = page();
     let examples = page.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
     let listeners = examples.map(|example| parse(example).unwrap().listeners.len());
-    assert_eq!(listeners.collect::<Vec<_>>(), [3, 1]);
+    assert_eq!(listeners.collect::<Vec<_>>(), [3, 1, 1, 1]);
 }
 
 #[test]

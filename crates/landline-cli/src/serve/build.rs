@@ -1,5 +1,7 @@
 //! From settings to a server: at the start, and again at each reload.
 
+use std::sync::Arc;
+
 use landline::error::{Error, Outcome};
 use landline::frame::Framing;
 use landline::{Address, Echo, Excess, Monitor, Server, Serving, Upper, framed};
@@ -47,9 +49,9 @@ pub(super) fn anew(
     args: &ServeArgs,
     before: &ServerSettings,
     monitor: &Monitor,
-    last_good: &LastGood,
+    last_good: &Arc<LastGood>,
 ) -> Outcome<Serving> {
-    let setup = Setup::new(args).map_err(|failure| failure.in_one_line())?;
+    let setup = Setup::with(args, last_good.made()).map_err(|failure| failure.in_one_line())?;
     let fixed = [
         ("control", setup.server.control != before.control),
         ("http", setup.server.http != before.http),
@@ -65,11 +67,15 @@ pub(super) fn anew(
     if let Some((name, _)) = fixed.iter().find(|(_, changed)| *changed) {
         return Err(format!("{name} can't be changed while the server runs").into());
     }
-    let listening = listen(&setup, |address| monitor.bind(address));
-    let serving = listening.and_then(|listening| assemble(&setup, listening));
-    let serving = serving.map_err(|failure| failure.in_one_line())?;
-    last_good.read(setup.file);
-    Ok(serving)
+    let serving = || {
+        let certificates = super::certificates(&setup)?;
+        let bundle = certificates.bundle.clone();
+        let listening = listen(&setup, |address| monitor.bind(address))?;
+        let serving = assemble(&setup, certificates.apply(listening, last_good))?;
+        last_good.read(bundle);
+        Ok(serving)
+    };
+    serving().map_err(|failure: Failure| failure.in_one_line().into())
 }
 
 /// Chosen here and not within a connection: a handler behind a pointer costs each of them an allocation.

@@ -28,6 +28,8 @@ pub(super) struct Introduction {
     pub(super) survival: Option<&'static str>,
     /// What the server may not do, if it was said.
     pub(super) confinement: Option<String>,
+    /// By what callers know certificates that nobody vouches for.
+    pub(super) fingerprints: Vec<String>,
     /// Whether another process was greeted before this one.
     pub(super) is_over: bool,
 }
@@ -119,6 +121,7 @@ impl Console {
                 if let Some(confinement) = &introduction.confinement {
                     self.log.say(confinement.clone());
                 }
+                introduction.fingerprints.iter().for_each(|words| self.log.say(words.clone()));
                 if let Some(survival) = introduction.survival {
                     self.log.say(survival);
                 }
@@ -177,6 +180,7 @@ fn is_trouble(event: &Event) -> bool {
         Event::ResourcesExhausted { .. }
         | Event::BacklogLowered { .. }
         | Event::ReloadFailed { .. }
+        | Event::CertificatesRefused { .. }
         | Event::WorkerRestarted { .. }
         | Event::UpgradeFailed { .. } => true,
         Event::Started { lowered, .. } => *lowered,

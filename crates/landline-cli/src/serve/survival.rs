@@ -2,11 +2,13 @@
 
 #[cfg(not(target_os = "linux"))]
 use std::process;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use landline::{Event, Subscriber};
 
 use super::confinement::Confinement;
+use super::tls::Contents;
+use crate::bundle::Bundle;
 use crate::exit::{Exit, Failure};
 #[cfg(target_os = "linux")]
 use crate::settings::LogFormat;
@@ -114,44 +116,88 @@ pub(crate) fn process_id() -> u32 {
     process::id()
 }
 
-/// The file by which a process before this one served.
+/// What a process before this one served by.
 #[cfg(target_os = "linux")]
-pub(super) fn last_good() -> Option<Vec<u8>> {
-    landline::takeover::recall()
+pub(super) fn last_good() -> Option<Bundle> {
+    landline::takeover::recall().map(|bytes| Bundle::from_bytes(&bytes))
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(super) fn last_good() -> Option<Vec<u8>> {
+pub(super) fn last_good() -> Option<Bundle> {
     None
 }
 
+/// Checks that the next process can go by this, if there is to be one.
 #[cfg(target_os = "linux")]
-fn remember(file: &[u8]) {
-    // A file that is too large for it was too large to be read.
-    landline::takeover::remember(file);
+pub(super) fn can_remember(bundle: &Bundle, settings: &ServerSettings) -> Result<(), Failure> {
+    if is_wanted(settings) {
+        super::tls::check_size(bundle, landline::takeover::REMEMBERED_MAX)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn remember(_: &[u8]) {}
+pub(super) fn can_remember(_: &Bundle, _: &ServerSettings) -> Result<(), Failure> {
+    Ok(())
+}
 
-/// Remembers the file that was read last, once the server serves by it: whatever lies on the disk when the
-/// next process starts, that is what it serves by.
+#[cfg(target_os = "linux")]
+fn remember(bundle: &Bundle) {
+    // One that is too large was refused when it was read; certificates that have grown since are read anew.
+    landline::takeover::remember(&bundle.to_bytes());
+}
+
+#[cfg(not(target_os = "linux"))]
+fn remember(_: &Bundle) {}
+
+/// Remembers what was read last, once the server serves by it: whatever lies on the disk when the next
+/// process starts, that is what it serves by.
 #[derive(Debug, Default)]
-pub(super) struct LastGood(Mutex<Option<Vec<u8>>>);
+pub(super) struct LastGood(Mutex<Read>);
+
+#[derive(Debug, Default)]
+struct Read {
+    /// What may turn out to be good.
+    read: Option<Bundle>,
+    good: Bundle,
+}
 
 impl LastGood {
-    /// A file that may turn out to be good.
-    pub(super) fn read(&self, file: Option<Vec<u8>>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = file;
+    /// What may turn out to be good.
+    pub(super) fn read(&self, bundle: Bundle) {
+        self.lock().read = Some(bundle);
+    }
+
+    /// Certificates that are good, in the place of those before.
+    pub(super) fn renew(&self, files: &Contents) {
+        self.lock().good.files.extend(files.iter().map(|(path, contents)| (path.clone(), contents.clone())));
+    }
+
+    /// What was made, and is to stay.
+    pub(super) fn made(&self) -> Bundle {
+        Bundle { made: self.lock().good.made.clone(), ..Bundle::default() }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Read> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subscriber for LastGood {
     fn event(&self, event: &Event) {
-        if matches!(event, Event::Started { .. } | Event::Reloaded { .. })
-            && let Some(file) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            remember(file);
+        let mut all = self.lock();
+        match event {
+            Event::Started { .. } | Event::Reloaded { .. } => {
+                if let Some(read) = all.read.take() {
+                    all.good = read;
+                }
+            }
+            Event::CertificatesReloaded { .. } => {}
+            _ => return,
+        }
+        if !all.good.is_empty() {
+            remember(&all.good);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use landline::frame::Framing;
 use landline::{Address, Network};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 use crate::units::{self, Limit};
 
@@ -96,7 +96,17 @@ pub(super) fn name<'de, D: Deserializer<'de>, T: ValueEnum>(value: D) -> Result<
 
 /// A list of networks, or one that stands alone.
 pub(super) fn networks<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<Network>, D::Error> {
-    value.deserialize_any(Networks)
+    value.deserialize_any(List { parse: units::network, what: "a list of networks, as in [\"10.0.0.0/8\"]" })
+}
+
+/// A list of paths, or one that stands alone.
+pub(super) fn paths<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<PathBuf>, D::Error> {
+    value.deserialize_any(List { parse: units::path, what: "a list of paths, as in [\"chain.pem\"]" })
+}
+
+/// A list of protocols, or one that stands alone.
+pub(super) fn protocols<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
+    value.deserialize_any(List { parse: units::protocol, what: "a list of protocols, as in [\"http/1.1\"]" })
 }
 
 fn read<'de, D: Deserializer<'de>, T>(value: D, parse: Parser<T>) -> Result<Option<T>, D::Error> {
@@ -176,33 +186,39 @@ impl<'de, T> Visitor<'de> for Text<T> {
     }
 }
 
-/// One network of a list.
-struct One(Network);
+/// Takes a list of texts, or one text.
+struct List<T> {
+    parse: Parser<T>,
+    what: &'static str,
+}
 
-impl<'de> Deserialize<'de> for One {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        value.deserialize_any(Text { parse: units::network, is_number_taken: false }).map(One)
+/// One text of a list.
+struct One<T>(Parser<T>);
+
+impl<'de, T> DeserializeSeed<'de> for One<T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<T, D::Error> {
+        value.deserialize_any(Text { parse: self.0, is_number_taken: false })
     }
 }
 
-struct Networks;
-
-impl<'de> Visitor<'de> for Networks {
-    type Value = Vec<Network>;
+impl<'de, T> Visitor<'de> for List<T> {
+    type Value = Vec<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of networks, as in [\"10.0.0.0/8\"]")
+        f.write_str(self.what)
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<Network>, E> {
-        units::network(text).map(|network| vec![network]).map_err(E::custom)
+    fn visit_str<E: Error>(self, text: &str) -> Result<Vec<T>, E> {
+        (self.parse)(text).map(|value| vec![value]).map_err(E::custom)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Network>, A::Error> {
-        let mut networks = Vec::new();
-        while let Some(One(network)) = list.next_element()? {
-            networks.push(network);
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(One(self.parse))? {
+            values.push(value);
         }
-        Ok(networks)
+        Ok(values)
     }
 }

@@ -5,7 +5,10 @@ use super::*;
 use crate::args;
 
 /// A value that every key takes, for those that take no number.
-const VALUES: [(&str, &str); 17] = [
+const VALUES: [(&str, &str); 21] = [
+    ("tls_self_signed", "on"),
+    ("tls_min_version", "1.3"),
+    ("tls_client_auth", "optional"),
     ("idle_reclaim", "5m"),
     ("control", "none"),
     ("http", "9100"),
@@ -17,6 +20,7 @@ const VALUES: [(&str, &str); 17] = [
     ("excess", "close"),
     ("allow", "10.0.0.0/8"),
     ("deny", "10.0.0.0/8"),
+    ("proxy_from", "10.0.0.0/8"),
     ("unix_mode", "0660"),
     ("unix_owner", "1:2"),
     ("backlog", "7"),

@@ -42,6 +42,8 @@ mod serve_systemd;
 #[cfg(target_os = "linux")]
 mod serve_takeover;
 mod serve_terminal;
+mod serve_tls;
+mod serve_tls_faults;
 mod serve_tutorial;
 #[cfg(target_os = "linux")]
 mod serve_units;

@@ -187,7 +187,9 @@ fn cannot(error: &RulesetError) -> Failure {
 /// The folders of the files that are read anew. A file by itself will not do: whoever changes one mostly puts
 /// another in its place.
 fn folders_to_read(setup: &Setup, args: &ServeArgs) -> Result<Vec<PathBuf>, Failure> {
-    let named: Vec<&PathBuf> = [&args.config, &setup.server.http_token_file].into_iter().flatten().collect();
+    let named = [&args.config, &setup.server.http_token_file].into_iter().flatten();
+    let certificates = setup.listeners.iter().flat_map(|listener| listener.settings.tls_files());
+    let named: Vec<&PathBuf> = named.chain(certificates).collect();
     // Where a link leads to at the start.
     let behind: Vec<PathBuf> = named.iter().filter_map(|file| fs::canonicalize(file).ok()).collect();
     folders(named.into_iter().chain(&behind).map(PathBuf::as_path))
