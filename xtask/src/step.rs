@@ -16,7 +16,7 @@ use crate::Outcome;
 /// A command line with the variables set for it.
 #[derive(Debug, Clone)]
 pub(crate) struct Step {
-    variables: Vec<(&'static str, &'static str)>,
+    variables: Vec<(&'static str, OsString)>,
     words: Vec<OsString>,
 }
 
@@ -26,8 +26,8 @@ impl Step {
         Self { variables: Vec::new(), words: line.split_whitespace().map(OsString::from).collect() }
     }
 
-    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
-        self.variables.push((name, value));
+    pub(crate) fn variable(mut self, name: &'static str, value: impl Into<OsString>) -> Self {
+        self.variables.push((name, value.into()));
         self
     }
 
@@ -74,7 +74,7 @@ impl Step {
     fn command(&self) -> Command {
         let mut words = self.words.iter();
         let mut command = Command::new(words.next().cloned().unwrap_or_default());
-        command.args(words).envs(self.variables.iter().copied());
+        command.args(words).envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
@@ -95,7 +95,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (name, value) in &self.variables {
-            write!(f, "{name}={} ", quoted(value))?;
+            write!(f, "{name}={} ", quoted(&value.to_string_lossy()))?;
         }
         let words: Vec<String> = self.words.iter().map(|word| quoted(&word.to_string_lossy())).collect();
         f.write_str(&words.join(" "))

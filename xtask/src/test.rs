@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use crate::Outcome;
 use crate::packages::{Need, provide};
 use crate::step::Step;
+use crate::tools::sslyze;
 
 /// What tests need beyond cargo.
 const NEEDS: &[Need] = &[
@@ -44,6 +45,12 @@ const NEEDS: &[Need] = &[
         package: "util-linux",
         reason: "the test that starts a server which is to keep its capabilities",
     },
+    // Debian has what makes such a folder in a package of its own.
+    Need {
+        program: "/usr/share/doc/python3-venv",
+        package: "python3-venv",
+        reason: "sslyze, which is installed in a folder of its own",
+    },
     Need { program: "systemd-analyze", package: "systemd", reason: "the tests of the units for systemd" },
 ];
 
@@ -54,5 +61,10 @@ const NEEDS: &[Need] = &[
 /// examples; naming targets, as `--all-targets` does, would leave the documentation tests out.
 pub(crate) fn run(extra: Vec<OsString>) -> Outcome {
     provide(NEEDS)?;
-    Step::new("cargo test --workspace --all-features").variable("LANDLINE_TESTS", "all").words(extra).run()
+    let sslyze = sslyze()?;
+    Step::new("cargo test --workspace --all-features")
+        .variable("LANDLINE_TESTS", "all")
+        .variable("LANDLINE_SSLYZE", sslyze)
+        .words(extra)
+        .run()
 }

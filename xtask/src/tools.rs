@@ -14,6 +14,9 @@ const DENY_RELEASE: &str = "0.20.2";
 /// The release of cargo-fuzz that is installed.
 const FUZZ_RELEASE: &str = "0.13.2";
 
+/// The release of sslyze that is installed.
+const SSLYZE_RELEASE: &str = "6.3.1";
+
 /// Where tools are installed, seen from the workspace: out of the way of the user's own, and gone with `cargo
 /// clean`.
 const TOOLS: &str = "target/tools";
@@ -43,6 +46,24 @@ pub(crate) fn cargo_deny() -> Outcome<PathBuf> {
     }
     let install = format!("cargo install cargo-deny --locked --version {DENY_RELEASE} --root {TOOLS}");
     Step::new(&install).run()?;
+    Ok(ours)
+}
+
+/// An sslyze: the one on PATH, or our own, installed from the Python packages when it is missing.
+pub(crate) fn sslyze() -> Outcome<PathBuf> {
+    if let Some(path) = on_path("sslyze") {
+        return Ok(path);
+    }
+    let here = env::current_dir().map_err(|error| format!("the current folder: {error}"))?;
+    let folder = here.join(TOOLS).join("sslyze");
+    let ours = folder.join("bin/sslyze");
+    if !ours.is_file() {
+        // One that was interrupted is begun anew.
+        Step::new("python3 -m venv --clear").words([&folder]).run()?;
+        let pip = folder.join("bin/pip");
+        let release = format!("sslyze=={SSLYZE_RELEASE}");
+        Step::new(&pip.display().to_string()).words(["install", "--quiet", &release]).run()?;
+    }
     Ok(ours)
 }
 

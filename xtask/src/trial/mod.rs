@@ -29,6 +29,7 @@ mod survival_cost;
 mod syscalls;
 mod tail;
 mod takeover;
+mod tls;
 pub(crate) mod traffic;
 mod unfinished;
 pub(crate) mod upper;
@@ -97,6 +98,7 @@ const TRIALS: &[Trial] = &[
         about: "what callers notice when other programs take over",
         run: takeover::run_upgrade,
     },
+    Trial { name: "tls", about: "CPU time of TLS, next to nginx and HAProxy that end it", run: tls::run },
     Trial { name: "wrk", about: "CPU time of the load generator for a request, next to wrk", run: wrk::run },
 ];
 

@@ -31,6 +31,7 @@ mod serve_prometheus;
 mod serve_proxied;
 #[cfg(target_os = "linux")]
 mod serve_sandbox;
+mod serve_sslyze;
 mod serve_start;
 #[cfg(target_os = "linux")]
 #[cfg(feature = "fault-points")]

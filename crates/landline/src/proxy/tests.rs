@@ -38,7 +38,9 @@ fn each_kind_of_header_says_for_whom_the_proxy_calls() {
     assert_eq!(says(version_2(0x21, 0x31, &[b'a'; 216])), Proxied::Unix);
     assert_eq!(says(version_2(0x21, 0x00, b"")), Proxied::Unknown);
     assert_eq!(says(version_2(0x20, 0x00, b"")), Proxied::Local);
-    assert_eq!(says(version_2(0x20, 0x11, V4)), Proxied::Local);
+    for (kind, rest) in [(0x11, V4), (0x11, b""), (0x12, b"\x04"), (0xff, V4)] {
+        assert_eq!(says(version_2(0x20, kind, rest)), Proxied::Local);
+    }
     let additions = b"\x04\0\0\x02\0\x03abc\xee\0\x01!";
     assert_eq!(says(version_2(0x21, 0x11, &[V4, additions].concat())), client("192.0.2.7:4711"));
 }

@@ -14,9 +14,13 @@ const ADDITION: usize = 3;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     // What can be known is told as soon as it has come.
-    let command = bytes.get(12).map(|byte| command(*byte)).transpose()?;
-    let kind = bytes.get(13).map(|byte| Kind::of(*byte)).transpose()?;
-    let (Some(is_local), Some(kind), Some(len)) = (command, kind, bytes.get(14..FIXED)) else {
+    let is_local = bytes.get(12).map(|byte| command(*byte)).transpose()?;
+    let kind = bytes.get(13).map(|byte| match is_local {
+        // Who calls for itself may leave anything in the place of kind and addresses.
+        Some(true) => Ok(Kind::Unspecified),
+        _ => Kind::of(*byte),
+    });
+    let (Some(is_local), Some(kind), Some(len)) = (is_local, kind.transpose()?, bytes.get(14..FIXED)) else {
         return Ok(Parsed::Incomplete);
     };
     let len = FIXED + usize::from(u16::from_be_bytes([len[0], len[1]]));
@@ -26,7 +30,6 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Parsed, HeaderError> {
     let Some(header) = bytes.get(..len) else { return Ok(Parsed::Incomplete) };
     let rest = &header[FIXED..];
     let (addresses, additions) = rest.split_at_checked(kind.len()).ok_or(HeaderError::Malformed)?;
-    // Somebody who calls for itself may leave anything in the place of addresses.
     if is_local {
         return Ok(Parsed::Complete(Header { len, says: Proxied::Local }));
     }
