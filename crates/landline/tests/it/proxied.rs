@@ -158,7 +158,10 @@ fn what_is_wrong_with_a_header_is_a_reason_of_its_own_and_holds_nothing() {
 
 #[test]
 fn a_proxy_that_says_nothing_is_refused_when_its_time_is_up_and_those_beyond_the_bound_at_once() {
-    let served = upper(|server| server.max_handshakes(2).handshake_timeout(Some(Duration::from_millis(300))));
+    let served = upper(|server| {
+        // One thread accepts them in the order in which they called.
+        server.threads(1).max_handshakes(2).handshake_timeout(Some(Duration::from_millis(300)))
+    });
     let mut silent = [served.call(), served.call()];
     // They have been accepted for sure once somebody after them was told.
     let mut beyond = served.call();
