@@ -75,7 +75,7 @@ pub(super) const LAYOUT: [(&str, usize); 18] = [
     ("configuration", REMEMBERED),
     ("table", TABLE),
     ("head of the table", size_of::<Head>()),
-    ("connection", size_of::<Slot>()),
+    ("connection, with its header and its secrecy", size_of::<Slot>()),
     ("checkpoint", size_of::<Checkpoints>()),
     ("connections", TABLE_MAX),
     ("buffers", ARENA),
