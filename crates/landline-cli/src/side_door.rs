@@ -94,7 +94,7 @@ async fn keep(mut running: Running, shut: oneshot::Receiver<()>, broke: impl FnO
 }
 
 /// Answers one request, and no other: what a connection can do then needs no further bounds.
-async fn answer_one<S, B>(conn: Connection, service: S) -> Outcome
+pub(crate) async fn answer_one<S, B>(conn: Connection, service: S) -> Outcome
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
     S::Future: 'static,

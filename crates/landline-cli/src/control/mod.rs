@@ -75,7 +75,7 @@ pub(crate) fn answer(
     SideDoor::open(listening, PLACES, TowerToHyperService::new(router(monitor)), broke)
 }
 
-fn router(monitor: Monitor) -> Router {
+pub(crate) fn router(monitor: Monitor) -> Router {
     Router::new()
         .route("/status", get(status))
         .route("/connections", get(list))
