@@ -9,11 +9,11 @@ use crate::step::Step;
 use crate::tools;
 
 /// What there is to be fuzzed: `fuzz/fuzz_targets` has a file for each.
-const TARGETS: [&str; 1] = ["memory"];
+const TARGETS: [&str; 7] = ["memory", "line", "length", "raw", "proxy", "hello", "control"];
 /// How long each is, in seconds, unless said otherwise.
 const SECONDS: u32 = 60;
 
-/// Fuzzes each target for so many seconds.
+/// Fuzzes each target for so many seconds; the first finding ends it.
 pub(crate) fn run(seconds: Option<&OsStr>) -> Outcome {
     let seconds = match seconds {
         None => SECONDS,
@@ -30,7 +30,11 @@ pub(crate) fn run(seconds: Option<&OsStr>) -> Outcome {
             "env -u CARGO -u RUSTUP_TOOLCHAIN ASAN_OPTIONS=detect_leaks=0 PATH={path} cargo +nightly fuzz run {target} \
              {found} fuzz/corpus/{target} -- -max_total_time={seconds} -timeout=10 -max_len=4096"
         );
-        Step::new(&line).run()?;
+        Step::new(&line).run().map_err(|error| {
+            format!(
+                "{error}\nwhat it found is in fuzz/artifacts/{target}: cargo +nightly fuzz run {target} FILE"
+            )
+        })?;
     }
     Ok(())
 }

@@ -66,6 +66,9 @@ pub mod error;
 pub mod event;
 mod fault;
 pub mod frame;
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod proxy;
 mod server;
 mod service;
@@ -81,16 +84,6 @@ pub mod tls;
 #[cfg(not(feature = "tls"))]
 #[path = "tls/absent.rs"]
 mod tls;
-
-/// What a fuzzer calls; for nobody else.
-#[cfg(all(feature = "fuzzing", target_os = "linux"))]
-#[doc(hidden)]
-pub mod fuzzing {
-    /// Takes over memory with this in it.
-    pub fn memory(bytes: &[u8]) {
-        crate::takeover::untrusted::try_out(bytes);
-    }
-}
 
 pub use address::Address;
 pub use client::Client;

@@ -60,8 +60,6 @@ fn read_all(memory: &'static Memory) {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -82,15 +80,5 @@ mod tests {
         let memory: &Memory = Box::leak(Box::new(Memory::new().unwrap()));
         memory.bytes()[Memory::HIGHEST..][..8].iter().for_each(|byte| byte.store(u8::MAX, Relaxed));
         assert_eq!((memory.claims().count(), memory.blocks_in_use().count()), (0, 0));
-    }
-
-    #[test]
-    fn what_fuzzers_have_found_worth_keeping_is_read_to_its_end() {
-        let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/../../fuzz/corpus/memory");
-        let files: Vec<_> = fs::read_dir(corpus).unwrap().map(|file| file.unwrap().path()).collect();
-        assert!(!files.is_empty());
-        for file in files {
-            try_out(&fs::read(file).unwrap());
-        }
     }
 }

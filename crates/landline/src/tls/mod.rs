@@ -37,6 +37,8 @@ mod secured;
 mod self_signed;
 #[cfg(test)]
 mod tests;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod untrusted;
 mod words;
 
 use std::fmt;
