@@ -7,11 +7,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rustix::process::Signal;
+
 use crate::balancer::Balancer;
 use crate::serve_survival::{kill_worker, survivor};
 use crate::serving::*;
 use crate::support::{GUARD, code, landline, run, text};
 
+const CLIENT: &str = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 8081\r\n";
 const FROM_HERE: [&str; 2] = ["--proxy-from", "127.0.0.0/8"];
 
 /// A server of its own control socket.
@@ -135,4 +138,30 @@ fn nothing_that_a_proxy_adds_to_its_header_gets_into_the_log() {
     let ended = server.stop();
     assert_eq!(ended.count("192.0.2.7:4711 connected by way of"), 1, "{ended:#?}");
     assert_eq!(ended.count("evil") + ended.count("\x1b[31mconn"), 0, "{ended:#?}");
+}
+
+#[test]
+fn a_proxy_that_has_said_half_of_its_header_says_the_rest_to_whichever_process_serves_by_then() {
+    let mut server = survivor(&[&FROM_HERE[..], &["--framing", "line", "--threads", "2"]].concat());
+    let (header, rest) = CLIENT.split_at(CLIENT.len() / 2);
+    let mut waiting: Vec<Caller> = (0..6).map(|_| server.call()).collect();
+    waiting.iter_mut().for_each(|caller| caller.says(header));
+    let mut within = server.call();
+    within.says(format!("{CLIENT}one\ntw"));
+    within.hears("ONE\n");
+    kill_worker(&mut server);
+    for caller in &mut waiting[..2] {
+        caller.says(format!("{rest}hello\n"));
+        caller.hears("HELLO\n");
+    }
+    server.signal(Signal::USR2);
+    server.says("upgraded");
+    for caller in &mut waiting[2..] {
+        caller.says(format!("{rest}hello\n"));
+        caller.hears("HELLO\n");
+    }
+    within.says("o\n");
+    within.hears("TWO\n");
+    drop((waiting, within));
+    server.stop().in_order();
 }
