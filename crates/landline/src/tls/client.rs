@@ -2,7 +2,6 @@
 
 mod issuer;
 mod opening;
-mod pem;
 mod stream;
 mod trust;
 mod words;
@@ -20,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::stream::TlsStream;
 use self::trust::Credentials;
+use super::pem;
 use crate::address::Address;
 use crate::client::{cannot_speak, connect};
 use crate::error::{Error, Kind, TlsTrouble};
