@@ -20,9 +20,13 @@ pub(super) fn next(input: &[u8], scanned: usize, max_message: usize) -> Result<C
     if len > max_message { Err(too_long) } else { Ok(Cut::Message { body: 0..len, end: lf + 1, ending }) }
 }
 
-/// The last line of a stream that ended without an ending.
-pub(super) fn remainder(input: &[u8]) -> Cut {
-    Cut::Message { body: 0..input.len(), end: input.len(), ending: Ending::None }
+/// The last line of a stream that ended without an ending. A CR at its end, which could have been half of one,
+/// is its last byte.
+pub(super) fn remainder(input: &[u8], max_message: usize) -> Result<Cut, FrameError> {
+    if input.len() > max_message {
+        return Err(FrameError::TooLong { limit: max_message });
+    }
+    Ok(Cut::Message { body: 0..input.len(), end: input.len(), ending: Ending::None })
 }
 
 #[cfg(test)]
@@ -48,5 +52,7 @@ mod tests {
         assert!(next(b"12345\n", 0, 4).is_err());
         assert_eq!(next(b"1234\r", 0, 4).unwrap(), Cut::More { at_least: 6 });
         assert!(next(b"12345", 0, 4).is_err(), "known before the ending comes");
+        assert_eq!(remainder(b"123\r", 4).unwrap(), message(4, 4, Ending::None));
+        assert!(remainder(b"1234\r", 4).is_err(), "the ending never came, so the CR counts");
     }
 }

@@ -117,13 +117,14 @@ impl Decoder {
     /// message: a last message, or nothing.
     ///
     /// # Errors
-    /// [`FrameError::Truncated`] when the stream ended within a message.
+    /// [`FrameError::Truncated`] when the stream ended within a message, [`FrameError::TooLong`] when what is left
+    /// is longer than a message may be.
     pub fn finish(&mut self, input: &[u8]) -> Result<Option<Cut>, FrameError> {
         self.scanned = 0;
         match self.framing {
             _ if input.is_empty() => Ok(None),
             Framing::Raw => Ok(Some(raw::next(input))),
-            Framing::Line => Ok(Some(line::remainder(input))),
+            Framing::Line => line::remainder(input, self.max_message).map(Some),
             Framing::Length => Err(FrameError::Truncated { have: input.len() }),
         }
     }
