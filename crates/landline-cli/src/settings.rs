@@ -2,16 +2,19 @@
 //! field.
 
 mod key;
+mod names;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser, ValueParser};
-use clap::{Args, Command, ValueEnum};
+use clap::{Args, Command};
 use landline::frame::Framing;
 use landline::{Address, Network};
 use serde::Deserialize;
+
+pub(crate) use names::{ClientAuth, ExcessName, LogFormat, ServiceName, Switch, TlsVersionName};
 
 use crate::units::{self, Limit};
 
@@ -283,7 +286,7 @@ pub(crate) struct ListenerSettings {
 impl ServerSettings {
     /// The names of the keys, which are those of the flags.
     pub(crate) fn names() -> Vec<String> {
-        names::<Self>()
+        keys::<Self>()
     }
 
     /// These, and where they say nothing, `others`.
@@ -314,7 +317,7 @@ impl ServerSettings {
 impl ListenerSettings {
     /// The names of the keys, which are those of the flags.
     pub(crate) fn names() -> Vec<String> {
-        names::<Self>()
+        keys::<Self>()
     }
 
     /// These, and where they say nothing, `others`. Rules by network add up: one that denies is never lost.
@@ -378,67 +381,9 @@ impl ListenerSettings {
 }
 
 /// The long flags of a struct, written as keys.
-fn names<T: Args>() -> Vec<String> {
+fn keys<T: Args>() -> Vec<String> {
     let command = T::augment_args(Command::new(""));
     command.get_arguments().filter_map(clap::Arg::get_long).map(|flag| flag.replace('-', "_")).collect()
-}
-
-/// A built-in service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ServiceName {
-    /// The message in upper case
-    Upper,
-    /// The message as it came
-    Echo,
-}
-
-/// What happens to callers who are not let in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ExcessName {
-    /// They are told `busy` or `denied` in one line
-    Say,
-    /// They wait until there is a place
-    Wait,
-    /// They are closed without a word
-    Close,
-    /// They are reset
-    Reset,
-}
-
-/// On or off.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Switch {
-    On,
-    Off,
-}
-
-/// A version of TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TlsVersionName {
-    /// Of 2008
-    #[value(name = "1.2")]
-    V1_2,
-    /// Of 2018
-    #[value(name = "1.3")]
-    V1_3,
-}
-
-/// Whether clients have to show a certificate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ClientAuth {
-    /// They have to
-    Required,
-    /// They may
-    Optional,
-}
-
-/// How events are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
-    /// For people
-    Text,
-    /// One object per line, for programs
-    Json,
 }
 
 pub(crate) fn framing() -> ValueParser {
