@@ -240,3 +240,21 @@ fn a_server_in_a_sandbox_can_tell_that_it_is_well() {
     manager.hears_of("WATCHDOG=1");
     server.stop().in_order();
 }
+
+#[test]
+fn a_server_whose_thread_is_stuck_does_not_say_that_it_is_well() {
+    if !has_strace() {
+        return;
+    }
+    let manager = Manager::new();
+    // Whoever speaks has the thread that serves them wait in a system call.
+    let fault = "inject=recvfrom:delay_enter=6s";
+    let options = ["-o", "/dev/null", "-e", "trace=recvfrom", "-e", fault];
+    let server = looked_after(traced(&options, &["--crash-survival", "off", "--threads", "2"]), &manager);
+    manager.hears_of("WATCHDOG=1");
+    manager.hears_of("WATCHDOG=1");
+    let mut caller = server.call();
+    caller.says("hello");
+    manager.hears_no_more_of("WATCHDOG=1");
+    drop(server);
+}
