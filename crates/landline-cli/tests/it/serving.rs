@@ -4,7 +4,8 @@
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +13,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{GUARD, in_time, landline};
+
+/// Names the server in the environment of all its processes: whichever of them is killed, the others go on, and
+/// whose children they are by then says nothing.
+const MARK: &str = "SERVING";
 
 /// More lines than any test makes the program write.
 const LINES_MAX: usize = 100_000;
@@ -41,6 +46,7 @@ pub(crate) fn by_shell(script: &str, flags: &[&str]) -> Command {
 /// A server that runs; it is killed when a test fails before its end.
 pub(crate) struct Serving {
     child: Option<Child>,
+    mark: String,
     pub(crate) address: SocketAddr,
     printed: Receiver<String>,
     log: Receiver<String>,
@@ -71,13 +77,15 @@ impl Serving {
 
     /// The same; a server that prints no port is how it ended.
     pub(crate) fn attempt(mut command: Command) -> Result<Self, Ended> {
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("{}-{}", process::id(), STARTED.fetch_add(1, Relaxed));
+        let mut child = command.env(MARK, &mark).stdout(Stdio::piped()).spawn().unwrap();
         // Whoever holds the other end of a pipe that was put there by the test would hide its end.
         drop(command);
         let printed = lines(child.stdout.take());
         let log = lines(child.stderr.take());
-        let mut serving =
-            Self { child: Some(child), address: ([127, 0, 0, 1], 0).into(), printed, log, said: Vec::new() };
+        let address = ([127, 0, 0, 1], 0).into();
+        let mut serving = Self { child: Some(child), mark, address, printed, log, said: Vec::new() };
         let Ok(port) = serving.printed.recv_timeout(GUARD) else { return Err(serving.ended()) };
         serving.address.set_port(port.parse().unwrap());
         Ok(serving)
@@ -174,18 +182,39 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
-            // What it has started serves on without it, where it has. It can't be looked up afterwards.
-            let started = fs::read_to_string(format!("/proc/{0}/task/{0}/children", child.id()));
             // It may have ended by itself, which is as good.
             let _ = child.kill();
             let _ = child.wait();
-            for id in started.iter().flat_map(|ids| ids.split_whitespace()) {
-                if let Some(id) = id.parse().ok().and_then(Pid::from_raw) {
-                    let _ = kill_process(id, Signal::KILL);
-                }
-            }
+        } else if !thread::panicking() {
+            return;
+        }
+        end_all(&self.mark);
+    }
+}
+
+/// Kills all processes of a server. Some of them start others when one is killed, and one that just becomes another
+/// program has no environment for a moment; so none are left only when twice none was found.
+fn end_all(mark: &str) {
+    let (mut rounds_without, mut rounds) = (0, 0);
+    while rounds_without < 2 && rounds < 1000 {
+        let found = marked(mark);
+        rounds_without = if found.is_empty() { rounds_without + 1 } else { 0 };
+        rounds += 1;
+        for id in found {
+            let _ = kill_process(id, Signal::KILL);
         }
     }
+}
+
+fn marked(mark: &str) -> Vec<Pid> {
+    let variable = format!("{MARK}={mark}");
+    let has_it = |id: &i32| {
+        let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+        environment.split(|byte| *byte == 0).any(|one| one == variable.as_bytes())
+    };
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let ids = processes.filter_map(|process| process.file_name().to_str()?.parse().ok());
+    ids.filter(has_it).filter_map(Pid::from_raw).collect()
 }
 
 impl Ended {

@@ -4,6 +4,8 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command};
 use std::{env, io, iter, ptr};
 
 use super::clone::threads;
@@ -25,6 +27,24 @@ pub(crate) fn forget(names: &[&str]) -> io::Result<()> {
         unsafe { env::remove_var(name) };
     }
     Ok(())
+}
+
+/// Starts a command whose process asks whether it may, in its copy of this process's memory, as the last thing before
+/// it is the other program. If it may not, it ends.
+///
+/// # Errors
+/// When it may not, when it can't be started, or when this process has other threads.
+pub(crate) fn spawn_if(
+    command: &mut Command,
+    may: impl Fn() -> bool + Send + Sync + 'static,
+) -> io::Result<Child> {
+    if threads()? != 1 {
+        return Err(io::Error::other("this process has other threads"));
+    }
+    let ask = move || if may() { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::ECANCELED)) };
+    // SAFETY: there is no other thread that the copy could lack, so nothing that `may` could use is locked or half
+    // done in it.
+    unsafe { command.pre_exec(ask) }.spawn()
 }
 
 /// Becomes the program that this process runs, anew, with its arguments, and one more variable in its

@@ -19,10 +19,10 @@ use rustix::process::{
 use super::arrival::MEMORY;
 use super::check::Checking;
 use super::kept::Kept;
-use super::upgrade::{Decision, Request, path};
+use super::upgrade::{Decision, Request, own_id, path};
 use super::{stub, sweep};
 use crate::event::signal_name;
-use crate::sys::exec::ACTIVATION;
+use crate::sys::exec::{self, ACTIVATION};
 use crate::sys::signals::Set;
 
 /// How often the keeper looks whether the other program has committed.
@@ -163,17 +163,18 @@ impl Candidate {
         set_child_subreaper(Some(getpid()))?;
         let others = children()?;
         sweep::hand_on_all(kept);
-        kept.memory.decision().starting(request.number);
+        let (decision, number) = (kept.memory.decision(), request.number);
+        decision.starting(number);
         let mut command = Command::new(path(&request.binary));
         command.args(std::env::args_os().skip(1)).env(MEMORY, kept.memory.number().to_string());
         for name in ACTIVATION {
             command.env_remove(name);
         }
         let until = Instant::now() + request.patience;
-        let child = command.spawn()?;
+        // If this process is killed, then either whoever comes after it knows whom to end, or what was started finds
+        // that it has lost and ends without ever being the other program.
+        let child = exec::spawn_if(&mut command, move || decision.claim(number, own_id()))?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::Other)?;
-        // Whichever of the two is first: it is to be it.
-        kept.memory.decision().is_candidate(id.as_raw_nonzero().get());
         Ok(Self { id, until, others })
     }
 

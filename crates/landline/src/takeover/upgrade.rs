@@ -183,12 +183,26 @@ impl Decision {
         (step == STARTING).then_some(number)
     }
 
-    /// Whether the process with this id is to take over in the upgrade that is under way; it is from now on
-    /// if nobody was.
+    /// The process with this id, which runs the other program next, is the one that takes over by the upgrade with
+    /// this number; false if there is another or it is too late, and then it is not to run it.
+    ///
+    /// It says so itself, before it is that program. Had the keeper to say it, one that is killed between starting a
+    /// process and saying which would leave one that nobody knows of, with copies of all that is on record. As it
+    /// is, whoever decides that the upgrade fails looks for the candidate after that, and this looks
+    /// for the decision after it has named itself: one of the two sees the other.
+    pub(super) fn claim(&self, number: u32, id: i32) -> bool {
+        let is_first = self.candidate.compare_exchange(0, id, SeqCst, SeqCst).is_ok();
+        let is_in_time = self.word.load(SeqCst) == word(number, STARTING);
+        if is_first && !is_in_time {
+            // It may have got into the next upgrade, which fails for want of a candidate if that asks just now.
+            let _ = self.candidate.compare_exchange(id, 0, SeqCst, SeqCst);
+        }
+        is_first && is_in_time
+    }
+
+    /// Whether the process with this id is to take over in the upgrade that is under way.
     pub(super) fn is_candidate(&self, id: i32) -> bool {
-        let was = self.candidate.compare_exchange(0, id, SeqCst, SeqCst);
-        // Whoever decides that it fails looks for the candidate after that: one of the two sees the other.
-        was.map_or_else(|was| was == id, |_| true) && self.starting_now().is_some()
+        self.candidate.load(SeqCst) == id && self.starting_now().is_some()
     }
 
     /// The process that is the keeper now.
@@ -248,7 +262,7 @@ impl Decision {
 /// The process with this id. A signal to one below 1 would go to many, and to 1 to the whole system; what
 /// lies in memory is not to be trusted with that.
 pub(super) fn process(id: &AtomicI32) -> Option<Pid> {
-    let id = id.load(Acquire);
+    let id = id.load(SeqCst);
     (id > 1 || id == own_id()).then(|| Pid::from_raw(id)).flatten()
 }
 
@@ -341,10 +355,32 @@ mod tests {
         assert_eq!(ours, Some(rustix::process::getpid()));
         let request = decision.begin(true).unwrap();
         decision.starting(request.number);
-        assert!(decision.is_candidate(4711) && decision.is_candidate(4711) && !decision.is_candidate(4712));
+        assert!(!decision.is_candidate(4711), "it has not said so");
+        assert!(decision.claim(request.number, 4711) && !decision.claim(request.number, 4712));
+        assert!(decision.is_candidate(4711) && !decision.is_candidate(4712));
         assert_eq!(decision.keeper(), ours);
         assert!(decision.commit(request.number));
         assert_eq!(decision.keeper(), Pid::from_raw(4711));
+    }
+
+    #[test]
+    fn a_candidate_is_known_to_whoever_decides_against_it_or_knows_of_that_itself() {
+        let memory = Memory::new().unwrap();
+        let decision = memory.decision();
+        let begun = || {
+            let request = decision.begin(true).unwrap();
+            decision.starting(request.number);
+            request.number
+        };
+        let number = begun();
+        assert!(decision.claim(number, 4711) && decision.fail());
+        assert_eq!(decision.candidate(), Pid::from_raw(4711));
+        let number = begun();
+        assert!(decision.fail() && !decision.claim(number, 4711));
+        // One that comes too late by a whole upgrade takes nobody's place.
+        let next = begun();
+        assert!(!decision.claim(number, 4711) && decision.claim(next, 4712));
+        assert_eq!(decision.candidate(), Pid::from_raw(4712));
     }
 
     #[test]
