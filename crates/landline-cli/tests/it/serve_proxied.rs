@@ -145,7 +145,9 @@ fn a_proxy_that_has_said_half_of_its_header_says_the_rest_to_whichever_process_s
     let mut server = survivor(&[&FROM_HERE[..], &["--framing", "line", "--threads", "2"]].concat());
     let (header, rest) = CLIENT.split_at(CLIENT.len() / 2);
     let mut waiting: Vec<Caller> = (0..6).map(|_| server.call()).collect();
-    waiting.iter_mut().for_each(|caller| caller.says(header));
+    for caller in &mut waiting {
+        caller.says(header);
+    }
     let mut within = server.call();
     within.says(format!("{CLIENT}one\ntw"));
     within.hears("ONE\n");
