@@ -102,6 +102,16 @@ impl Fleet {
         Some(self.drain_who_stays(&place, signals, timeout).await)
     }
 
+    /// Becomes keeper in the place of one that was killed; it returns if it can't. Whoever a thread accepted between
+    /// the look at what is open and the exec would be closed by that, with what they have said unread: so
+    /// nobody is accepted any more before. Callers wait where they have called.
+    pub(crate) async fn become_keeper(&self) {
+        let Some(plan) = self.plan() else { return };
+        self.follow(Arc::new(plan.handed_on())).await;
+        takeover::become_keeper();
+        self.follow(plan).await;
+    }
+
     async fn drain_who_stays(
         &mut self,
         place: &takeover::Place,

@@ -110,6 +110,12 @@ impl Serving {
                         Ask::MakeWay => if let Some(report) = fleet.part(&mut signals).await {
                             return Ok(report);
                         },
+                        #[cfg(all(target_os = "linux", feature = "takeover"))]
+                        Ask::KeeperIsGone => {
+                            // If it can, it does not come back.
+                            fleet.become_keeper().await;
+                            signals.obey_oneself();
+                        }
                     },
                     Some(asked) = next(&mut asked) => {
                         // Whoever asked may have stopped waiting.

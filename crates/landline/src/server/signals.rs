@@ -24,6 +24,10 @@ pub(crate) enum Ask {
     /// Let another program take the place of this one.
     #[cfg(all(feature = "takeover", target_os = "linux"))]
     MakeWay,
+    /// The keeper was killed. Nobody gives orders any more: who asks for the next has to
+    /// [obey signals itself](Signals::obey_oneself) from here on, or become the keeper.
+    #[cfg(all(feature = "takeover", target_os = "linux"))]
+    KeeperIsGone,
 }
 
 /// The signals of the process, or of its keeper.
@@ -45,12 +49,7 @@ impl Signals {
     /// Waits for the next of them. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Ask {
         if let Some(orders) = &mut self.orders {
-            if let Some(ask) = orders.next().await {
-                return ask;
-            }
-            // If it can, it does not come back.
-            takeover::become_keeper();
-            self.obey_oneself();
+            return orders.next().await;
         }
         match &mut self.own {
             Some(own) => own.next().await,
@@ -59,6 +58,7 @@ impl Signals {
     }
 
     /// Listens to those of the process from here on, whatever a keeper orders.
+    #[cfg(all(feature = "takeover", target_os = "linux"))]
     pub(crate) fn obey_oneself(&mut self) {
         self.orders = None;
         // Without them, what is left is to go on.
@@ -80,6 +80,9 @@ impl Signals {
             match self.next().await {
                 Ask::End => return,
                 Ask::HangUp if hangup_ends => return,
+                // A server that ends needs no keeper.
+                #[cfg(all(feature = "takeover", target_os = "linux"))]
+                Ask::KeeperIsGone => self.obey_oneself(),
                 _ => {}
             }
         }

@@ -68,7 +68,7 @@ pub(crate) struct Orders(Infallible);
 
 impl Orders {
     #[expect(clippy::unused_async, reason = "where there are orders, they are waited for")]
-    pub(crate) async fn next(&mut self) -> Option<Ask> {
+    pub(crate) async fn next(&mut self) -> Ask {
         match self.0 {}
     }
 }
@@ -115,10 +115,6 @@ pub(crate) fn parted() -> &'static CancellationToken {
     static PARTED: OnceLock<CancellationToken> = OnceLock::new();
     PARTED.get_or_init(CancellationToken::new)
 }
-
-pub(crate) fn become_keeper() {}
-
-pub(crate) fn obey_signals_oneself() {}
 
 /// This process: there is no keeper.
 pub(crate) fn process_id() -> u32 {

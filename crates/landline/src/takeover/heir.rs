@@ -24,7 +24,8 @@ pub(crate) fn become_keeper() {
     control.restarts.fetch_add(1, Relaxed);
     // Another signal is to wait for the one that can obey it.
     Set::of([libc::SIGCHLD, libc::SIGUSR2]).block();
-    // Others of its threads may still accept; again, for those who came meanwhile.
+    // Nobody is accepted any more, unless by a thread that did not get to know of it in time. What the others accepted
+    // just before, they may put into the table during the first look; so there is a second.
     for _ in 0..2 {
         sweep::hand_on_all(worker.kept);
     }

@@ -132,26 +132,29 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// Waits for the next order; none once the keeper is gone. Cancel-safe.
-    pub(crate) async fn next(&mut self) -> Option<Ask> {
+    /// Waits for the next order, or for the keeper's end. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Ask {
         loop {
             if self.control.end.take() {
-                return Some(Ask::End);
+                return Ask::End;
             }
             if self.control.hang_up.take() {
-                return Some(Ask::HangUp);
+                return Ask::HangUp;
             }
             if self.control.make_way.compare_exchange(self.number, 0, AcqRel, Relaxed).is_ok() {
-                return Some(Ask::MakeWay);
+                return Ask::MakeWay;
             }
             if self.decision.failed.take() {
-                return Some(Ask::TellOfUpgrade);
+                return Ask::TellOfUpgrade;
             }
-            let keeper = self.keeper.as_ref()?;
+            let Some(keeper) = &self.keeper else { return Ask::KeeperIsGone };
             tokio::select! {
                 // It need not be read: each ring is news.
-                rung = self.bell.readable() => rung.ok()?.clear_ready(),
-                _ = keeper.readable() => return None,
+                rung = self.bell.readable() => match rung {
+                    Ok(mut rung) => rung.clear_ready(),
+                    Err(_) => return Ask::KeeperIsGone,
+                },
+                _ = keeper.readable() => return Ask::KeeperIsGone,
             }
         }
     }
