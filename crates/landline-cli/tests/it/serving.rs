@@ -182,6 +182,7 @@ impl Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
+            stop_all(&self.mark);
             // It may have ended by itself, which is as good.
             let _ = child.kill();
             let _ = child.wait();
@@ -189,6 +190,16 @@ impl Drop for Serving {
             return;
         }
         end_all(&self.mark);
+    }
+}
+
+/// Has all processes of a server stand still, so that none takes the place of one that is killed.
+fn stop_all(mark: &str) {
+    // One that was just being started is there the second time.
+    for _ in 0..2 {
+        for id in marked(mark) {
+            let _ = kill_process(id, Signal::STOP);
+        }
     }
 }
 
