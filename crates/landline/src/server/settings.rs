@@ -7,7 +7,7 @@ use super::Server;
 use super::access::Network;
 use super::config::Excess;
 
-/// What holds for the whole server; [`Config`] gives each one's default and the reason for it.
+/// What holds for the whole server; [`Config`](crate::Config) gives each one's default and the reason for it.
 impl Server {
     /// How many connections may be open at a time.
     #[must_use]
@@ -67,7 +67,7 @@ impl Server {
     }
 }
 
-/// What holds for the connections of this listener; [`Policy`] gives each one's default and the reason for
+/// What holds for the connections of this listener; [`Policy`](crate::Policy) gives each one's default and the reason for
 /// it.
 impl Server {
     /// Lets callers from this network in, and, unless another rule allows them, nobody else. Of the rules
