@@ -183,13 +183,14 @@ impl Drop for Serving {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             stop_all(&self.mark);
+            // Before it is waited for: whoever traces it stands still, too.
+            end_all(&self.mark);
             // It may have ended by itself, which is as good.
             let _ = child.kill();
             let _ = child.wait();
-        } else if !thread::panicking() {
-            return;
+        } else if thread::panicking() {
+            end_all(&self.mark);
         }
-        end_all(&self.mark);
     }
 }
 
