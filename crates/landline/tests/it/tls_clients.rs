@@ -2,7 +2,7 @@
 
 use landline::CloseReason;
 use landline::tls::{Tls, TlsBuilder};
-use rcgen::{ExtendedKeyUsagePurpose, SerialNumber, date_time_ymd};
+use rcgen::{DnType, ExtendedKeyUsagePurpose, SerialNumber, date_time_ymd};
 
 use crate::support::Served;
 use crate::tls_support::*;
@@ -64,6 +64,16 @@ fn a_certificate_that_is_no_good_does_not_let_anybody_in() {
     let server_only =
         place.call_as(|about| about.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
     assert_eq!(server_only, refused("is not one for clients"));
+}
+
+#[test]
+fn nothing_that_a_certificate_names_is_in_what_is_told_of_it() {
+    let place = Place::new(|builder, _| builder);
+    let evil = place.call_as(|about| {
+        about.distinguished_name.push(DnType::CommonName, "evil\nline \u{1b}[31m");
+        about.not_after = date_time_ymd(2021, 1, 1);
+    });
+    assert_eq!(evil, Err("the client's certificate has expired".into()));
 }
 
 #[test]
