@@ -1,5 +1,6 @@
 //! `landline call`: talk to any TCP server, at a prompt, with one message, or as a pipe.
 
+mod args;
 mod crlf;
 mod once;
 mod pipe;
@@ -17,7 +18,7 @@ use landline::error::Error;
 use landline::frame::Framing;
 use tokio::net::TcpStream;
 
-use crate::args::CallArgs;
+pub(crate) use self::args::CallArgs;
 use crate::exit::{Exit, Failure};
 
 /// The longest reply that is held in memory, in bytes: one line, or one length-prefixed message. It is there

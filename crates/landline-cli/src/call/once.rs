@@ -9,8 +9,7 @@ use landline::frame::{Ending, Framing};
 
 use super::crlf::Crlf;
 use super::show::Escaper;
-use super::{REPLY_MAX, stdio, tls, unreachable};
-use crate::args::CallArgs;
+use super::{CallArgs, REPLY_MAX, stdio, tls, unreachable};
 use crate::exit::{Exit, Failure};
 use crate::terminal;
 

@@ -9,8 +9,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::crlf::Crlf;
 use super::stdio::{self, CHUNK_SIZE, Input};
-use super::tls;
-use crate::args::CallArgs;
+use super::{CallArgs, tls};
 use crate::exit::{Exit, Failure};
 
 /// How the sending side ended.

@@ -5,7 +5,7 @@ use std::path::Path;
 use landline::client::ClientTls;
 use landline::error::{Error, TlsTrouble, describe};
 
-use crate::args::{CallArgs, TlsArgs};
+use super::args::{CallArgs, TlsArgs};
 use crate::exit::{self, Exit, Failure};
 
 /// How to speak TLS, or `None` for plain text.

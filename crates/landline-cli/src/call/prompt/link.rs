@@ -12,10 +12,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::screen::Screen;
-use crate::args::CallArgs;
 use crate::call::crlf::Crlf;
 use crate::call::show::Escaper;
-use crate::call::{REPLY_MAX, stdio};
+use crate::call::{CallArgs, REPLY_MAX, stdio};
 
 /// A line without an ending is shown when nothing has followed it for this long: it may be a prompt of the
 /// server's.

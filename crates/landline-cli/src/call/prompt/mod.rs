@@ -20,8 +20,7 @@ use tokio::sync::mpsc::Receiver;
 use self::link::{End, Link};
 use self::screen::Screen;
 use self::terminal::TerminalMode;
-use super::tls;
-use crate::args::CallArgs;
+use super::{CallArgs, tls};
 use crate::exit::Failure;
 
 /// Connects, then goes between the person and the server until the person has finished.

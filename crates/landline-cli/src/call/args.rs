@@ -1,0 +1,95 @@
+//! What `landline call` may be told, and the help for it. No logic lives here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use landline::address::Address;
+use landline::frame::Framing;
+
+use crate::args::DEFAULT_ADDRESS;
+use crate::settings::framing;
+use crate::units::{self, Limit};
+
+/// What `landline call` was told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = CALL_HELP)]
+pub(crate) struct CallArgs {
+    /// Whom to call: PORT, HOST:PORT, [IPV6]:PORT, or :PORT for this machine under IPv6 or IPv4
+    #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    pub(crate) address: Address,
+
+    /// Send each of these, print the reply to each, and leave
+    #[arg(value_name = "MESSAGE")]
+    pub(crate) messages: Vec<OsString>,
+
+    /// What is one message: what a read brings, a line, or a 32-bit big-endian length and that many bytes
+    /// [default: line; a pipe is always raw]
+    #[arg(long, value_name = "NAME", value_parser = framing())]
+    pub(crate) framing: Option<Framing>,
+
+    /// End lines with CR LF, as HTTP and SMTP want it; at the prompt, a blank line is then sent too
+    #[arg(long)]
+    pub(crate) crlf: bool,
+
+    /// How long connecting may take, name lookup included
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::limit)]
+    pub(crate) connect_timeout: Limit,
+
+    /// How long to wait for each reply; at the prompt, for the server to close after Ctrl-D
+    #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::limit)]
+    pub(crate) timeout: Limit,
+
+    #[command(flatten, next_help_heading = "TLS")]
+    pub(crate) tls: TlsArgs,
+}
+
+/// How `landline call` speaks TLS. All but the first are for TLS alone.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct TlsArgs {
+    /// Speak TLS, and verify that the server is whom ADDR names
+    #[arg(long)]
+    pub(crate) tls: bool,
+
+    /// Trust whom one of these certificates has issued, and nobody else [default: whom this system trusts]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Who this is, for servers that ask: a certificate, and those that lead to its authority
+    #[arg(long, value_name = "PATH")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The private key of --cert [default: the one in the same file]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// The name to send to the server and to verify it by, in place of the host of ADDR
+    #[arg(long, value_name = "NAME")]
+    pub(crate) sni: Option<String>,
+
+    /// The application protocols to offer, the best one first, as in h2,http/1.1
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) alpn: Vec<String>,
+
+    /// Verify nothing: whoever answers is taken for the server
+    #[arg(long)]
+    pub(crate) insecure: bool,
+}
+
+const CALL_HELP: &str = "\
+What it does depends on how it is started:
+  prompt    on a terminal: type lines, see the replies as they come, Ctrl-D to finish
+  one shot  with MESSAGEs: sends one, prints its reply, sends the next; then leaves
+  pipe      with stdin redirected: bytes in, bytes out, nothing added; at the end of stdin it
+            reads on until the server has closed too
+
+Examples:
+  landline call                           talk to 127.0.0.1:8081
+  landline call 8081 hello                one message, one reply
+  landline call --crlf example.com:25     SMTP by hand
+  printf 'GET / HTTP/1.0\\r\\n\\r\\n' | landline call example.com:80
+  landline call 8081 -- --help            a message that looks like a flag
+  landline call --tls example.com:443     encrypted, and with the server verified
+
+A reply in one shot is one line (with --framing raw: what one read brings); what comes before a
+close counts as a line. Exit codes: 0 ok, 2 usage, 3 unknown name, 4 refused or unreachable,
+5 no reply in time, 6 connection reset or closed before the reply, 7 TLS, 1 anything else.";
