@@ -1,10 +1,10 @@
 //! A client: asks a server one line after another and prints each answer. `ask 127.0.0.1:8081 hello world`
 #![expect(clippy::print_stdout, reason = "the answers are its output")]
 
-use landline::{Client, Outcome};
+use landline::{Conversation, Outcome};
 
 async fn ask(address: String, messages: impl Iterator<Item = String>) -> Outcome {
-    let mut client = Client::connect(address).await?;
+    let mut client = Conversation::connect(address).await?;
     for message in messages {
         let answer = client.ask(message.as_bytes()).await?;
         println!("{}", String::from_utf8_lossy(&answer));

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use landline::client::{self, Client, ClientTls};
+use landline::client::{self, ClientTls, Conversation};
 use landline::frame::{Ending, Framing};
 
 use super::crlf::Crlf;
@@ -25,7 +25,7 @@ pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>, framing: Frami
         options = options.tls(tls.clone());
     }
     let mut client =
-        options.connect(&args.address).await.map_err(|error| unreachable(error, &args.address))?;
+        options.converse(&args.address).await.map_err(|error| unreachable(error, &args.address))?;
     for (asked, message) in args.messages.iter().enumerate() {
         let message = message.as_bytes();
         let message = if args.crlf { Crlf::default().convert(message) } else { message.to_vec() };
@@ -50,7 +50,11 @@ enum Unanswered {
 }
 
 /// The reply with its ending.
-async fn ask(client: &mut Client, message: &[u8], timeout: Option<Duration>) -> Result<Vec<u8>, Unanswered> {
+async fn ask(
+    client: &mut Conversation,
+    message: &[u8],
+    timeout: Option<Duration>,
+) -> Result<Vec<u8>, Unanswered> {
     let answer = client.ask(message);
     let answer = match timeout {
         None => answer.await,

@@ -20,7 +20,7 @@ const SLACK: usize = READ_SIZE;
 
 /// One connection, and a conversation on it that takes turns: [`ask`](Self::ask), and the answer comes back.
 #[derive(Debug)]
-pub struct Client {
+pub struct Conversation {
     stream: Stream,
     /// The address as it was written, for errors.
     peer: Address,
@@ -35,7 +35,7 @@ pub struct Client {
     may_be_tls: bool,
 }
 
-impl Client {
+impl Conversation {
     /// Connects with the defaults of [`Options::new`]: one line out, one line back.
     ///
     /// # Errors
@@ -49,7 +49,7 @@ impl Client {
         A: TryInto<Address>,
         A::Error: Into<Error>,
     {
-        Options::new().connect(address).await
+        Options::new().converse(address).await
     }
 
     pub(super) fn new(stream: Stream, peer: Address, options: &Options) -> Self {
@@ -267,11 +267,11 @@ mod tests {
     async fn pair<T: Send + 'static>(
         options: Options,
         serve: impl FnOnce(Blocking) -> T + Send + 'static,
-    ) -> (Client, JoinHandle<T>) {
+    ) -> (Conversation, JoinHandle<T>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let server = std::thread::spawn(move || serve(listener.accept().unwrap().0));
-        (options.connect(address).await.unwrap(), server)
+        (options.converse(address).await.unwrap(), server)
     }
 
     fn read_exactly(mut stream: &Blocking, len: usize) -> Vec<u8> {

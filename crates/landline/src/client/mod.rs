@@ -1,11 +1,11 @@
 //! The other end: connect, ask, get answers.
 //!
-//! [`connect`] gives a bare stream by whichever address of a name answers first. [`Client`] holds a
+//! [`connect`] gives a bare stream by whichever address of a name answers first. [`Conversation`] holds a
 //! conversation over one: a message out, its answer back, cut out of the stream by a [`Framing`].
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};
-//! use landline::client::Client;
+//! use landline::client::Conversation;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Any server will do; this one answers a single line in upper case.
@@ -20,7 +20,7 @@
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
-//! let mut client = Client::connect(address).await?;
+//! let mut client = Conversation::connect(address).await?;
 //! assert_eq!(client.ask(b"hello").await?, "HELLO");
 //! # Ok(())
 //! # })
@@ -42,7 +42,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 pub use connect::connect;
-pub use conversation::Client;
+pub use conversation::Conversation;
 pub use failure::{TLS_ALERTS_LEN_MAX, lost, speaks_tls};
 
 pub use crate::sys::socket::Way;
@@ -56,9 +56,9 @@ use crate::address::Address;
 use crate::error::Error;
 use crate::frame::{Ending, Framing};
 
-/// How a [`Client`] connects and talks.
+/// How a [`Conversation`] connects and talks.
 #[derive(Debug, Clone)]
-#[must_use = "options do nothing until connect is called"]
+#[must_use = "options do nothing until converse is called"]
 pub struct Options {
     framing: Framing,
     ending: Ending,
@@ -122,14 +122,14 @@ impl Options {
     /// # Errors
     /// As [`connect`], and whatever is wrong with the address itself ([`is_config`](Error::is_config)). With
     /// TLS, those of `ClientTls::connect`.
-    pub async fn connect<A>(self, address: A) -> Result<Client, Error>
+    pub async fn converse<A>(self, address: A) -> Result<Conversation, Error>
     where
         A: TryInto<Address>,
         A::Error: Into<Error>,
     {
         let address = address.try_into().map_err(Into::into)?;
         let stream = self.reach(&address).await?;
-        Ok(Client::new(stream, address, &self))
+        Ok(Conversation::new(stream, address, &self))
     }
 
     async fn reach(&self, address: &Address) -> Result<Stream, Error> {

@@ -40,7 +40,7 @@ const ALPN_NAME_MAX: usize = 255;
 ///
 /// # async fn ask() -> Result<(), Box<dyn std::error::Error>> {
 /// let tls = ClientTls::new().cacert(&std::fs::read("ca.pem")?)?;
-/// let mut client = Options::new().tls(tls).connect("db.internal:8443").await?;
+/// let mut client = Options::new().tls(tls).converse("db.internal:8443").await?;
 /// assert_eq!(client.ask(b"hello").await?, "HELLO");
 /// # Ok(())
 /// # }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use landline::client::{Client, ClientTls, Options, TlsStream, lost};
+use landline::client::{ClientTls, Conversation, Options, TlsStream, lost};
 use landline::error::TlsTrouble;
 use landline::{Address, Framing};
 use rcgen::{CertificateParams, KeyPair};
@@ -66,7 +66,7 @@ async fn a_conversation_is_the_same_over_tls_down_to_a_long_message_that_is_answ
         }
     });
     let tls = ClientTls::new().cacert(&pem).unwrap();
-    let mut client = Options::new().max_message(LEN).tls(tls).connect(address).await.unwrap();
+    let mut client = Options::new().max_message(LEN).tls(tls).converse(address).await.unwrap();
     assert_eq!(client.ask(b"hello").await.unwrap(), "HELLO");
     let answer = client.ask(&vec![b'a'; LEN]).await.unwrap();
     assert!(answer.len() == LEN && answer.iter().all(|byte| *byte == b'A'));
@@ -121,7 +121,7 @@ async fn programs_are_told_what_was_wrong_without_reading_words() {
             let _ = stream.conn.complete_io(&mut stream.sock);
         });
         let tls = ClientTls::new().cacert(pem).unwrap();
-        let error = Options::new().tls(tls).connect(address).await.unwrap_err();
+        let error = Options::new().tls(tls).converse(address).await.unwrap_err();
         assert!(error.is_tls() && !error.is_lost(), "{error}");
         error.tls_trouble().unwrap()
     };
@@ -137,7 +137,7 @@ async fn in_plain_text_a_server_that_speaks_tls_is_recognised_and_what_it_sent_i
             let _ = stream.conn.complete_io(&mut stream.sock);
             let _ = std::io::copy(&mut stream.sock, &mut std::io::sink());
         });
-        let mut client = Options::new().framing(framing).connect(address).await.unwrap();
+        let mut client = Options::new().framing(framing).converse(address).await.unwrap();
         let error = client.ask(b"hello, is anybody there?").await.unwrap_err();
         assert_eq!(error.tls_trouble(), Some(TlsTrouble::PlainText));
         assert_eq!(error.to_string(), format!("{address} speaks TLS, and this was sent in plain text"));
@@ -151,7 +151,7 @@ async fn one_limit_holds_for_connecting_and_for_the_handshake_together() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let options = Options::new().connect_timeout(Some(Duration::from_secs(10)));
-    let error = options.tls(ClientTls::new().insecure()).connect(address).await.unwrap_err();
+    let error = options.tls(ClientTls::new().insecure()).converse(address).await.unwrap_err();
     assert!(error.is_timeout() && error.tls_trouble() == Some(TlsTrouble::Stalled));
     let words = format!("cannot speak TLS with {address}: the handshake was not done within 10s");
     assert_eq!(error.to_string(), words);
@@ -160,7 +160,7 @@ async fn one_limit_holds_for_connecting_and_for_the_handshake_together() {
 #[test]
 fn clients_with_tls_may_cross_threads_and_keep_keys_to_themselves() {
     fn crosses<T: Send + Sync>() {}
-    crosses::<Client>();
+    crosses::<Conversation>();
     crosses::<TlsStream>();
     crosses::<ClientTls>();
     let key = KeyPair::generate().unwrap();
