@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::Duration;
 
 use landline::Address;
+use landline::client::Connector;
 use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -83,12 +84,11 @@ fn probe(address: &Address, patience: Duration) -> Result<SocketAddr, Failure> {
     let runtime = runtime.map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start: {}", landline::error::describe(&error)))
     })?;
-    let connected = runtime.block_on(landline::client::connect(address, Some(patience)));
+    let connected = runtime.block_on(Connector::new().timeout(Some(patience)).connect(address));
     runtime.shutdown_background();
     let stream = connected.map_err(|error| unreachable(error, address))?;
-    stream.peer_addr().map_err(|error| {
-        let cause = landline::error::describe(&error);
-        Failure::new(Exit::Lost, format!("lost the connection to {address}: {cause}"))
+    stream.peer_addr().ok_or_else(|| {
+        Failure::new(Exit::Lost, format!("lost the connection to {address} as soon as it was made"))
     })
 }
 

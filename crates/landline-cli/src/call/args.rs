@@ -1,6 +1,7 @@
 //! What `landline call` may be told, and the help for it. No logic lives here.
 
 use std::ffi::OsString;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use landline::address::Address;
@@ -14,7 +15,7 @@ use crate::units::{self, Limit};
 #[derive(Debug, clap::Args)]
 #[command(after_help = CALL_HELP)]
 pub(crate) struct CallArgs {
-    /// Whom to call: PORT, HOST:PORT, [IPV6]:PORT, or :PORT for this machine under IPv6 or IPv4
+    /// Whom to call: PORT, HOST:PORT, [IPV6]:PORT, :PORT for this machine under IPv6 or IPv4, or unix:PATH
     #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
     pub(crate) address: Address,
 
@@ -39,8 +40,29 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "DUR", default_value = "10s", value_parser = units::limit)]
     pub(crate) timeout: Limit,
 
+    /// Use IPv4 only
+    #[arg(short = '4', conflicts_with = "ipv6")]
+    pub(crate) ipv4: bool,
+
+    /// Use IPv6 only
+    #[arg(short = '6')]
+    pub(crate) ipv6: bool,
+
+    /// Call from this address of this machine, and from this port if there is one
+    #[arg(long, value_name = "IP[:PORT]", value_parser = source)]
+    pub(crate) source: Option<SocketAddr>,
+
     #[command(flatten, next_help_heading = "TLS")]
     pub(crate) tls: TlsArgs,
+}
+
+fn source(text: &str) -> Result<SocketAddr, String> {
+    let alone = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    match (alone.parse::<IpAddr>(), text.parse()) {
+        (Ok(ip), _) => Ok(SocketAddr::new(ip, 0)),
+        (_, Ok(address)) => Ok(address),
+        _ => Err("it is an IP address, with or without a port, as in 10.0.0.1 or [::1]:4000".to_owned()),
+    }
 }
 
 /// How `landline call` speaks TLS. All but the first are for TLS alone.

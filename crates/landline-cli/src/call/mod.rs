@@ -11,12 +11,12 @@ mod tls;
 
 use std::io::IsTerminal;
 use std::net::IpAddr;
+use std::path::Path;
 
 use landline::address::Address;
-use landline::client::{self, ClientTls, TlsStream};
+use landline::client::{Connector, Family, Stream};
 use landline::error::Error;
 use landline::frame::Framing;
-use tokio::net::TcpStream;
 
 pub(crate) use self::args::CallArgs;
 use crate::exit::{Exit, Failure};
@@ -32,20 +32,26 @@ enum Mode {
     Pipe,
 }
 
+/// What is called, how, and what is spoken there.
+struct Call<'a> {
+    args: &'a CallArgs,
+    connector: Connector,
+    framing: Framing,
+}
+
 /// Calls as told, until the conversation is over.
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     let mode = choose(!args.messages.is_empty(), std::io::stdin().is_terminal());
     let framing = check(mode, args.framing, args.crlf)?;
-    let tls = tls::settings(args)?;
-    let tls = tls.as_ref();
+    let call = Call { args, connector: connector(args)?, framing };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start: {}", landline::error::describe(&error)))
     })?;
     let done = runtime.block_on(async {
         match mode {
-            Mode::Prompt => prompt::run(args, tls, framing).await,
-            Mode::Once => once::run(args, tls, framing).await,
-            Mode::Pipe => pipe::run(args, tls).await,
+            Mode::Prompt => prompt::run(&call).await,
+            Mode::Once => once::run(&call).await,
+            Mode::Pipe => pipe::run(&call).await,
         }
     });
     // A name lookup that was given up may hang on for long; nobody waits for it.
@@ -80,19 +86,41 @@ fn check(mode: Mode, framing: Option<Framing>, crlf: bool) -> Result<Framing, Fa
     }
 }
 
-async fn connect(args: &CallArgs) -> Result<TcpStream, Failure> {
-    let connected = client::connect(&args.address, args.connect_timeout).await;
-    connected.map_err(|error| unreachable(error, &args.address))
+/// How the server is to be reached.
+fn connector(args: &CallArgs) -> Result<Connector, Failure> {
+    if args.address.path().is_some() {
+        let flags = [("-4", args.ipv4), ("-6", args.ipv6), ("--source", args.source.is_some())];
+        if let Some((flag, _)) = flags.iter().find(|(_, given)| *given) {
+            let text = format!("{flag} has no meaning for a Unix socket: it has no IP address");
+            return Err(Failure::new(Exit::Usage, text).hint(format!("leave {flag} out")));
+        }
+    }
+    let mut connector = Connector::new().timeout(args.connect_timeout);
+    if args.ipv4 || args.ipv6 {
+        connector = connector.family(if args.ipv4 { Family::V4 } else { Family::V6 });
+    }
+    if let Some(source) = args.source {
+        connector = connector.source(source);
+    }
+    Ok(match tls::settings(args)? {
+        Some(tls) => connector.tls(tls),
+        None => connector,
+    })
 }
 
-async fn connect_tls(args: &CallArgs, tls: &ClientTls) -> Result<TlsStream, Failure> {
-    let connected = tls.connect(&args.address, args.connect_timeout).await;
-    connected.map_err(|error| unreachable(error, &args.address))
+impl Call<'_> {
+    async fn connect(&self) -> Result<Stream, Failure> {
+        let address = &self.args.address;
+        self.connector.connect(address).await.map_err(|error| unreachable(error, address))
+    }
 }
 
 /// A failure to connect, with what the caller may do about it.
 pub(crate) fn unreachable(error: Error, address: &Address) -> Failure {
-    let port = address.port();
+    if error.is_config() {
+        // What was asked for makes no sense here, and the text says why.
+        return Failure::from(error);
+    }
     if error.is_lost() || error.tls_trouble().is_some() {
         return tls::failed(error);
     }
@@ -101,16 +129,28 @@ pub(crate) fn unreachable(error: Error, address: &Address) -> Failure {
     } else if error.is_timeout() {
         "the host may be down, or a firewall may drop what is sent; --connect-timeout sets how long to wait"
             .to_owned()
+    } else if let Some(path) = address.path() {
+        unanswered_path(address, path)
     } else if !error.is_refused() {
         "check the address and this machine's network".to_owned()
     } else if let Some(listen) = local_listener(address) {
         format!("nothing listens there; start a server with 'landline serve {listen}'")
     } else {
         format!(
-            "the host is up, but nothing listens on port {port}; check the port, and that the server runs"
+            "the host is up, but nothing listens on port {}; check the port, and that the server runs",
+            address.port()
         )
     };
     Failure::from(error).hint(hint)
+}
+
+/// What may be done about a Unix socket at which nobody answers.
+fn unanswered_path(address: &Address, path: &Path) -> String {
+    if path.exists() {
+        "check that the server runs, and that you may use its socket".to_owned()
+    } else {
+        format!("there is no such socket; check the path, or start a server with 'landline serve {address}'")
+    }
 }
 
 /// What to tell `landline serve` so that a server on this machine is found at `address`; `None` for other

@@ -4,28 +4,24 @@ use std::io::{self, IsTerminal};
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
-use landline::client::{self, ClientTls, Conversation};
+use landline::client::{self, Conversation};
 use landline::frame::{Ending, Framing};
 
 use super::crlf::Crlf;
 use super::show::Escaper;
-use super::{CallArgs, REPLY_MAX, stdio, tls, unreachable};
+use super::{Call, CallArgs, REPLY_MAX, stdio, tls};
 use crate::exit::{Exit, Failure};
 use crate::terminal;
 
 /// Sends each MESSAGE and prints the reply to it before the next one goes out: a server that takes whatever
 /// one read brings for a message gets them one by one.
-pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>, framing: Framing) -> Result<(), Failure> {
-    let mut options = client::Options::new()
-        .framing(framing)
+pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
+    let args = call.args;
+    let options = client::Options::new()
+        .framing(call.framing)
         .ending(if args.crlf { Ending::CrLf } else { Ending::Lf })
-        .max_message(REPLY_MAX)
-        .connect_timeout(args.connect_timeout);
-    if let Some(tls) = tls {
-        options = options.tls(tls.clone());
-    }
-    let mut client =
-        options.converse(&args.address).await.map_err(|error| unreachable(error, &args.address))?;
+        .max_message(REPLY_MAX);
+    let mut client = options.converse_over(call.connect().await?, args.address.clone());
     for (asked, message) in args.messages.iter().enumerate() {
         let message = message.as_bytes();
         let message = if args.crlf { Crlf::default().convert(message) } else { message.to_vec() };
@@ -36,7 +32,7 @@ pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>, framing: Frami
             },
             Err(unanswered) => {
                 print(client.unfinished()).or_else(|error| Failure::of_stdout(&error))?;
-                return Err(unanswered.explain(args, framing, asked, client.unfinished()));
+                return Err(unanswered.explain(args, call.framing, asked, client.unfinished()));
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use std::io;
 
-use landline::client::{self, ClientTls, TLS_ALERTS_LEN_MAX};
+use landline::client::{self, TLS_ALERTS_LEN_MAX};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::crlf::Crlf;
 use super::stdio::{self, CHUNK_SIZE, Input};
-use super::{CallArgs, tls};
+use super::{Call, CallArgs, tls};
 use crate::exit::{Exit, Failure};
 
 /// How the sending side ended.
@@ -37,18 +37,13 @@ struct Received {
 /// At the end of stdin the server gets a FIN, after the end of TLS where that is spoken, and what it still
 /// says is printed. When the server closes first, what stdin has already given is sent, then it is over, even
 /// if stdin stays open.
-pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>) -> Result<(), Failure> {
-    if let Some(tls) = tls {
-        let (reader, writer) = tokio::io::split(super::connect_tls(args, tls).await?);
-        let (sent, received) = pass(args, reader, writer).await?;
-        return judge(args, sent, received.ended);
-    }
-    // A socket's own halves take turns with nobody.
-    let (reader, writer) = super::connect(args).await?.into_split();
+pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
+    let args = call.args;
+    let (reader, writer) = call.connect().await?.into_split();
     let (sent, received) = pass(args, reader, writer).await?;
     match client::speaks_tls(&args.address, &received.first) {
-        Some(error) => Err(tls::failed(error)),
-        None => judge(args, sent, received.ended),
+        Some(error) if !args.tls.tls => Err(tls::failed(error)),
+        _ => judge(args, sent, received.ended),
     }
 }
 

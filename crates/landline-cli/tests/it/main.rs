@@ -11,6 +11,7 @@ mod call_once;
 mod call_openssl;
 mod call_pipe;
 mod call_prompt;
+mod call_reach;
 mod call_tls;
 mod certificates;
 mod serve_admission;

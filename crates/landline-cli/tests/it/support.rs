@@ -184,7 +184,7 @@ pub(crate) fn upper(mut stream: TcpStream) {
     }
 }
 
-pub(crate) fn read_line(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) fn read_line(stream: &mut impl Read) -> Vec<u8> {
     let mut line = Vec::new();
     while line.last() != Some(&b'\n') {
         let mut byte = [0];

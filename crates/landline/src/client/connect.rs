@@ -2,94 +2,123 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::path::Path;
 
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, UnixStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::race::{Race, Step};
+use super::connector::{Connector, Family, Limit, Step, impossible};
+use super::race::{self, Race};
+use super::socket::Socket;
+use super::stream::Stream;
 use crate::address::Address;
 use crate::error::{Error, Kind};
+use crate::server::ListenAddr;
 
-/// Connects to `address`, by whichever of its IP addresses answers first.
-///
-/// A name is resolved; its addresses are tried in the manner of RFC 8305 ("happy eyeballs"): IPv6 and IPv4
-/// take turns, an attempt that has not ended after 250 ms gets the next one beside it, the first that
-/// succeeds is returned and the others are dropped. So a dead IPv6 address costs a quarter of a second.
-/// `:PORT` means this machine, under `::1` or `127.0.0.1`. The stream has `TCP_NODELAY` set: small messages
-/// leave at once.
-///
-/// `timeout` bounds the whole of it, the name lookup included; with `None` the operating system decides,
-/// which on Linux takes about two minutes for an address that never answers.
-///
-/// # Errors
-/// [`is_config`](Error::is_config) for a Unix socket or a descriptor, [`is_resolve`](Error::is_resolve) when
-/// the name has no address, [`is_connect`](Error::is_connect) when
-/// every address refused or can't be reached (the error tells of the one that came nearest to an answer),
-/// [`is_lost`](Error::is_lost) when the peer took the connection and reset it at once, and
-/// [`is_timeout`](Error::is_timeout) when there was no answer in time.
-///
-/// # Cancel safety
-/// Dropping the future drops every attempt. A name lookup that has begun goes on in a background thread until
-/// the system's resolver gives up; its result is thrown away.
-pub async fn connect(address: &Address, timeout: Option<Duration>) -> Result<TcpStream, Error> {
-    let attempt = resolve_and_race(address);
-    match timeout {
-        None => attempt.await,
-        Some(limit) => tokio::time::timeout(limit, attempt).await.unwrap_or_else(|_| {
-            Err(Error::new(Kind::Timeout, cannot_connect(address), format!("no answer within {limit:?}")))
-        }),
+/// Connects to `address`, in plain text; [`Connector::connect`] says how.
+pub(super) async fn reach(by: &Connector, address: &Address, limit: &Limit) -> Result<Stream, Error> {
+    let attempt = async {
+        match address.path() {
+            Some(path) => call_path(by, address, path).await,
+            None => resolve_and_race(by, address).await,
+        }
+    };
+    limit
+        .bound(attempt, |limit| {
+            Error::new(Kind::Timeout, cannot_connect(address), format!("no answer within {limit:?}"))
+        })
+        .await
+}
+
+async fn call_path(by: &Connector, address: &Address, path: &Path) -> Result<Stream, Error> {
+    let listener = ListenAddr::Unix(path.to_owned());
+    by.tell(&Step::Trying { listener: &listener });
+    match UnixStream::connect(path).await {
+        Ok(socket) => Ok(announced(by, Socket::Unix(socket))),
+        Err(cause) => {
+            by.tell(&Step::Failed { listener: &listener, cause: &cause });
+            Err(Error::io(Kind::Connect, cannot_connect(address), cause))
+        }
     }
 }
 
-async fn resolve_and_race(address: &Address) -> Result<TcpStream, Error> {
-    let resolved = resolve(address).await?;
-    race(resolved).await.map_err(|cause| {
+async fn resolve_and_race(by: &Connector, address: &Address) -> Result<Stream, Error> {
+    let resolved = resolve(by, address).await?;
+    race(by, resolved).await.map(|socket| announced(by, Socket::Tcp(socket))).map_err(|cause| {
         let kind = match cause.kind() {
             io::ErrorKind::TimedOut => Kind::Timeout,
             // Whoever has nothing to connect to refuses; this is a peer that took the connection and dropped
             // it.
             io::ErrorKind::ConnectionReset => Kind::Lost,
+            io::ErrorKind::AddrNotAvailable | io::ErrorKind::AddrInUse if by.source.is_some() => Kind::Config,
             _ => Kind::Connect,
         };
-        Error::io(kind, cannot_connect(address), cause)
+        let from = by.source.filter(|_| kind == Kind::Config).map(|source| format!(" from {source}"));
+        Error::io(kind, cannot_connect(address) + &from.unwrap_or_default(), cause)
     })
 }
 
-async fn resolve(address: &Address) -> Result<Vec<SocketAddr>, Error> {
-    if address.path().is_some() || address.is_inherited() {
-        let cause = "only addresses of the network can be called yet";
-        return Err(Error::new(Kind::Config, format!("cannot connect to {address}"), cause));
+/// A stream of it, which the observer has seen.
+fn announced(by: &Connector, socket: Socket) -> Stream {
+    let stream = Stream::plain(socket);
+    by.tell(&Step::Connected { stream: &stream });
+    stream
+}
+
+async fn resolve(by: &Connector, address: &Address) -> Result<Vec<SocketAddr>, Error> {
+    if address.is_inherited() {
+        return Err(impossible(address, "it stands for what listens already, which nobody can call"));
     }
-    let Some(host) = address.host() else {
-        let loopback = [IpAddr::from(Ipv6Addr::LOCALHOST), IpAddr::from(Ipv4Addr::LOCALHOST)];
-        return Ok(loopback.map(|ip| SocketAddr::new(ip, address.port())).into());
+    let host = address.host().unwrap_or("localhost");
+    let cannot_resolve = |cause: &str| Error::new(Kind::Resolve, format!("cannot resolve {host}"), cause);
+    by.tell(&Step::Resolving { host });
+    let found: Vec<SocketAddr> = match address.host() {
+        None => {
+            let loopback = [IpAddr::from(Ipv6Addr::LOCALHOST), IpAddr::from(Ipv4Addr::LOCALHOST)];
+            loopback.map(|ip| SocketAddr::new(ip, address.port())).into()
+        }
+        Some(host) => lookup_host((host, address.port()))
+            .await
+            .map_err(|cause| Error::io(Kind::Resolve, format!("cannot resolve {host}"), cause))?
+            .collect(),
     };
-    let cannot_resolve = || format!("cannot resolve {host}");
-    let found = lookup_host((host, address.port()));
-    let found: Vec<SocketAddr> =
-        found.await.map_err(|cause| Error::io(Kind::Resolve, cannot_resolve(), cause))?.collect();
     if found.is_empty() {
-        return Err(Error::new(Kind::Resolve, cannot_resolve(), "the name has no address"));
+        return Err(cannot_resolve("the name has no address"));
     }
-    Ok(found)
+    by.tell(&Step::Resolved { addresses: &found });
+    let of_family: Vec<SocketAddr> = found.into_iter().filter(|found| by.allows(found.ip())).collect();
+    if of_family.is_empty() {
+        let wanted_v4 = match (by.family, by.source) {
+            (Some(family), _) => family == Family::V4,
+            (None, source) => source.is_some_and(|source| source.is_ipv4()),
+        };
+        return Err(cannot_resolve(if wanted_v4 {
+            "it has no IPv4 address"
+        } else {
+            "it has no IPv6 address"
+        }));
+    }
+    Ok(of_family)
 }
 
 /// Runs the attempts; the error is the most telling one.
-async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn race(by: &Connector, addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     let mut race = Race::new(addresses);
     // Dropping the set ends the attempts in it.
     let mut attempts = JoinSet::new();
     let mut failure: Option<io::Error> = None;
     loop {
         let wait_until = match race.step(Instant::now()) {
-            Step::Start(address) => {
-                attempts.spawn(attempt(address));
+            race::Step::Start(address) => {
+                by.tell(&Step::Trying { listener: &ListenAddr::Ip(address) });
+                let source = by.source;
+                attempts
+                    .spawn(async move { attempt(address, source).await.map_err(|error| (address, error)) });
                 continue;
             }
-            Step::WaitUntil(at) => Some(at),
-            Step::Wait => None,
+            race::Step::WaitUntil(at) => Some(at),
+            race::Step::Wait => None,
         };
         let ended = tokio::select! {
             ended = attempts.join_next() => ended,
@@ -97,7 +126,8 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
         };
         match ended {
             Some(Ok(Ok(stream))) => return Ok(stream),
-            Some(Ok(Err(error))) => {
+            Some(Ok(Err((address, error)))) => {
+                by.tell(&Step::Failed { listener: &ListenAddr::Ip(address), cause: &error });
                 race.failed();
                 failure = Some(match failure.take() {
                     Some(earlier) => more_telling(earlier, error),
@@ -111,8 +141,14 @@ async fn race(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
     }
 }
 
-async fn attempt(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+async fn attempt(address: SocketAddr, source: Option<SocketAddr>) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    if let Some(source) = source {
+        // A port that was asked for by its number may still be busy with the end of an earlier connection.
+        socket.set_reuseaddr(true)?;
+        socket.bind(source)?;
+    }
+    let stream = socket.connect(address).await?;
     // With nobody listening on a port of the ephemeral range, the kernel may give that very port to this end,
     // and TCP then connects the socket to itself.
     if stream.local_addr()? == stream.peer_addr()? {
@@ -136,8 +172,8 @@ fn more_telling(one: io::Error, other: io::Error) -> io::Error {
 
 fn cannot_connect(address: &Address) -> String {
     match address.host() {
-        Some(_) => format!("cannot connect to {address}"),
-        None => format!("cannot connect to localhost:{}", address.port()),
+        None if address.path().is_none() => format!("cannot connect to localhost:{}", address.port()),
+        _ => format!("cannot connect to {address}"),
     }
 }
 
@@ -145,6 +181,7 @@ fn cannot_connect(address: &Address) -> String {
 mod tests {
     use super::*;
     use std::net::TcpListener;
+    use std::sync::{Arc, Mutex};
 
     /// A port that is taken and has no listener: it refuses, and nobody else can be given it meanwhile.
     fn closed() -> (socket2::Socket, SocketAddr) {
@@ -154,12 +191,17 @@ mod tests {
         (socket, address)
     }
 
+    async fn connect(address: &str) -> Result<Stream, Error> {
+        Connector::new().connect(&address.parse().unwrap()).await
+    }
+
     #[tokio::test]
     async fn a_port_alone_connects_under_either_family_and_small_messages_leave_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         for text in [format!(":{port}"), format!("{port}"), format!("localhost:{port}")] {
-            let stream = connect(&text.parse().unwrap(), None).await.unwrap();
+            let stream = connect(&text).await.unwrap();
+            let Some(Socket::Tcp(stream)) = stream.socket() else { panic!("{text}") };
             assert!(stream.nodelay().unwrap(), "{text}");
         }
     }
@@ -169,7 +211,7 @@ mod tests {
         let (_socket, address) = closed();
         let port = address.port();
         for (text, told) in [(format!("{port}"), "127.0.0.1"), (format!(":{port}"), "localhost")] {
-            let error = connect(&text.parse().unwrap(), None).await.unwrap_err();
+            let error = connect(&text).await.unwrap_err();
             assert!(error.is_refused());
             assert_eq!(error.to_string(), format!("cannot connect to {told}:{port}: connection refused"));
         }
@@ -177,25 +219,94 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_that_does_not_exist_is_an_error_of_resolution() {
-        let error = connect(&"nosuch.invalid:80".parse().unwrap(), None).await.unwrap_err();
+        let error = connect("nosuch.invalid:80").await.unwrap_err();
         assert!(error.is_resolve(), "{error}");
         assert!(error.to_string().starts_with("cannot resolve nosuch.invalid: "), "{error}");
         assert!(!error.to_string().contains("lookup"), "{error}");
     }
 
     #[tokio::test]
-    async fn what_is_no_address_of_the_network_can_not_be_called() {
-        for text in ["unix:/run/landline.sock", "fd:3"] {
-            let error = connect(&text.parse().unwrap(), None).await.unwrap_err();
-            assert!(error.is_config() && error.to_string().starts_with(&format!("cannot connect to {text}")));
-        }
+    async fn what_listens_already_can_not_be_called() {
+        let error = connect("fd:3").await.unwrap_err();
+        assert!(error.is_config() && error.to_string().starts_with("cannot connect to fd:3"));
+    }
+
+    #[tokio::test]
+    async fn only_the_family_and_the_source_that_were_asked_for_are_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address: Address =
+            format!("localhost:{}", listener.local_addr().unwrap().port()).parse().unwrap();
+        let source: SocketAddr = "127.0.0.9:0".parse().unwrap();
+        let connector = Connector::new().family(Family::V4).source(source);
+        let stream = connector.connect(&address).await.unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip(), source.ip());
+        assert_eq!(listener.accept().unwrap().1, stream.local_addr().unwrap());
+
+        let literal = Address::from(listener.local_addr().unwrap());
+        let error = Connector::new().family(Family::V6).connect(&literal).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot resolve 127.0.0.1: it has no IPv6 address");
+        let elsewhere = "192.0.2.1:0".parse().unwrap();
+        let error = Connector::new().source(elsewhere).connect(&literal).await.unwrap_err();
+        assert!(error.is_config() && error.to_string().contains(" from 192.0.2.1:0: "), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_observer_is_told_of_each_step_in_its_order() {
+        let (_socket, refusing) = closed();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let steps = told.clone();
+        let connector = Connector::new().observe(move |step| {
+            steps.lock().unwrap().push(match step {
+                Step::Resolving { host } => format!("resolving {host}"),
+                Step::Resolved { addresses } => format!("{} found", addresses.len()),
+                Step::Trying { listener } => format!("trying {listener}"),
+                Step::Failed { listener, cause } => format!("{listener}: {:?}", cause.kind()),
+                Step::Connected { stream } => format!("reached {}", stream.peer_addr().unwrap()),
+                Step::Secured { .. } => unreachable!("nobody speaks TLS here"),
+            });
+        });
+        let good = listener.local_addr().unwrap();
+        connector.connect(&good.into()).await.unwrap();
+        connector.connect(&refusing.into()).await.unwrap_err();
+        let expected = [
+            "resolving 127.0.0.1".to_owned(),
+            "1 found".to_owned(),
+            format!("trying {good}"),
+            format!("reached {good}"),
+            "resolving 127.0.0.1".to_owned(),
+            "1 found".to_owned(),
+            format!("trying {refusing}"),
+            format!("{refusing}: ConnectionRefused"),
+        ];
+        assert_eq!(*told.lock().unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn a_unix_socket_is_called_by_its_path() {
+        let path = std::env::temp_dir().join(format!("landline-connect-{}.sock", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let address = format!("unix:{}", path.display());
+        let error = connect(&address).await.unwrap_err();
+        assert!(error.is_connect(), "{error}");
+        assert!(
+            error.to_string().starts_with(&format!("cannot connect to {address}: no such file")),
+            "{error}"
+        );
+        let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        let (mut reader, writer) = connect(&address).await.unwrap().into_split();
+        let (mut accepted, _) = listener.accept().unwrap();
+        drop(writer);
+        std::io::copy(&mut accepted, &mut std::io::sink()).unwrap();
+        drop(accepted);
+        assert_eq!(tokio::io::AsyncReadExt::read(&mut reader, &mut [0]).await.unwrap(), 0);
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_never_answers_is_a_timeout_that_names_its_limit() {
         let silent = Silent::new();
-        let limit = Some(Duration::from_secs(10));
-        let error = connect(&silent.address().into(), limit).await.unwrap_err();
+        let error = connect(&silent.address().to_string()).await.unwrap_err();
         assert!(error.is_timeout());
         assert_eq!(
             error.to_string(),
@@ -209,10 +320,10 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let begun = Instant::now();
-        let stream = race(vec![silent.address(), good]).await.unwrap();
+        let stream = race(&Connector::new(), vec![silent.address(), good]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
-        assert!(begun.elapsed() >= super::super::race::ATTEMPT_DELAY);
-        assert!(begun.elapsed() < 2 * super::super::race::ATTEMPT_DELAY);
+        assert!(begun.elapsed() >= race::ATTEMPT_DELAY);
+        assert!(begun.elapsed() < 2 * race::ATTEMPT_DELAY);
     }
 
     #[tokio::test]
@@ -220,7 +331,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let (_socket, bad) = closed();
-        let stream = race(vec![bad, good]).await.unwrap();
+        let stream = race(&Connector::new(), vec![bad, good]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
     }
 

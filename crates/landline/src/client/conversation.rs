@@ -39,11 +39,11 @@ impl Conversation {
     /// Connects with the defaults of [`Options::new`]: one line out, one line back.
     ///
     /// # Errors
-    /// See [`connect`](super::connect), and whatever is wrong with the address itself
+    /// See [`Connector::connect`](super::Connector::connect), and whatever is wrong with the address itself
     /// ([`is_config`](Error::is_config)).
     ///
     /// # Cancel safety
-    /// As [`connect`](super::connect).
+    /// As [`Connector::connect`](super::Connector::connect).
     pub async fn connect<A>(address: A) -> Result<Self, Error>
     where
         A: TryInto<Address>,
@@ -54,7 +54,7 @@ impl Conversation {
 
     pub(super) fn new(stream: Stream, peer: Address, options: &Options) -> Self {
         Self {
-            may_be_tls: stream.is_plain(),
+            may_be_tls: stream.tls_version().is_none(),
             stream,
             peer,
             decoder: Decoder::new(options.framing, options.max_message),

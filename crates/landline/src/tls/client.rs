@@ -8,20 +8,18 @@ mod words;
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use rustls::client::danger::ServerCertVerifier;
 use rustls::client::{ClientConfig, Resumption};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::ServerName;
 use rustls::sign::CertifiedKey;
-use tokio::time::{Instant, timeout_at};
 
-pub use self::stream::TlsStream;
+pub(crate) use self::stream::TlsStream;
 use self::trust::Credentials;
 use super::pem;
 use crate::address::Address;
-use crate::client::{cannot_speak, connect};
+use crate::client::{Limit, Stream, cannot_speak};
 use crate::error::{Error, Kind, TlsTrouble};
 use crate::event::{Charset, escape};
 
@@ -36,11 +34,12 @@ const ALPN_NAME_MAX: usize = 255;
 /// next connection, which verifies for itself.
 ///
 /// ```no_run
-/// use landline::client::{ClientTls, Options};
+/// use landline::client::{ClientTls, Connector, Options};
 ///
 /// # async fn ask() -> Result<(), Box<dyn std::error::Error>> {
 /// let tls = ClientTls::new().cacert(&std::fs::read("ca.pem")?)?;
-/// let mut client = Options::new().tls(tls).converse("db.internal:8443").await?;
+/// let options = Options::new().connector(Connector::new().tls(tls));
+/// let mut client = options.converse("db.internal:8443").await?;
 /// assert_eq!(client.ask(b"hello").await?, "HELLO");
 /// # Ok(())
 /// # }
@@ -113,7 +112,7 @@ impl ClientTls {
     }
 
     /// The application protocols (ALPN) to offer, the one that is liked best first. Which one the server
-    /// chose is told by [`TlsStream::alpn`]; one that does not know ALPN chooses none, and that is no error.
+    /// chose is told by [`Stream::alpn`]; one that does not know ALPN chooses none, and that is no error.
     /// By default none is offered.
     ///
     /// # Errors
@@ -139,39 +138,16 @@ impl ClientTls {
         self
     }
 
-    /// Connects to `address` as [`connect`](crate::client::connect) does, then speaks TLS there until both
-    /// ends know with whom.
-    ///
-    /// `timeout` bounds the whole of it, from the name lookup to the end of the handshake. With the
-    /// defaults, the first call reads the certificates that the system trusts, which takes some milliseconds.
-    ///
-    /// # Errors
-    /// Those of [`connect`](crate::client::connect). [`is_tls`](Error::is_tls) when the handshake failed, be
-    /// it that the server is not who it has to be, that it refuses, or that it does not speak TLS; also when
-    /// the system names nobody to trust;
-    /// [`tls_trouble`](Error::tls_trouble) says which. [`is_timeout`](Error::is_timeout) also when the
-    /// handshake was not done in time, and [`is_config`](Error::is_config) also when the host can't be a name
-    /// in a certificate. A server with TLS 1.3 may refuse our certificate, or the lack of one, only after
-    /// this has returned: then reading says so.
-    ///
-    /// # Cancel safety
-    /// As [`connect`](crate::client::connect); dropping the future closes the connection.
-    pub async fn connect(&self, address: &Address, timeout: Option<Duration>) -> Result<TlsStream, Error> {
+    /// Whatever can be known before the server at `address` is called. With the defaults, the first call
+    /// reads the certificates that the system trusts, which takes some milliseconds.
+    pub(crate) fn terms<'a>(&self, address: &'a Address) -> Result<Terms<'a>, Error> {
         let name = match &self.server_name {
             Some(name) => name.clone(),
             None => verifiable(address.host().unwrap_or("localhost"))?,
         };
         let credentials = Arc::new(Credentials::new(self.identity.clone()));
         let config = self.config(credentials.clone())?;
-        let deadline = timeout.map(|limit| (limit, Instant::now() + limit));
-        let stream = connect(address, timeout).await?;
-        let handshake = stream::shake_hands(address, config, name, stream, credentials);
-        let Some((limit, deadline)) = deadline else { return handshake.await };
-        timeout_at(deadline, handshake).await.unwrap_or_else(|_| {
-            let cause = format!("the handshake was not done within {limit:?}");
-            let stalled = Error::new(Kind::Timeout, cannot_speak(address), cause);
-            Err(stalled.with_trouble(TlsTrouble::Stalled))
-        })
+        Ok(Terms { address, name, config, credentials })
     }
 
     /// What rustls is to be told for one connection.
@@ -204,6 +180,30 @@ impl ClientTls {
                 .with_trouble(TlsTrouble::UnknownIssuer)
         })?;
         Ok(self.platform.get_or_init(|| verifier).clone())
+    }
+}
+
+/// How TLS is to be spoken on one connection.
+#[derive(Debug)]
+pub(crate) struct Terms<'a> {
+    address: &'a Address,
+    name: ServerName<'static>,
+    config: Arc<ClientConfig>,
+    credentials: Arc<Credentials>,
+}
+
+impl Terms<'_> {
+    /// Speaks TLS with whoever has accepted, until both ends know with whom.
+    pub(crate) async fn secure(self, stream: Stream, limit: &Limit) -> Result<TlsStream, Error> {
+        let address = self.address;
+        let handshake = stream::shake_hands(address, self.config, self.name, stream, self.credentials);
+        limit
+            .bound(handshake, |limit| {
+                let cause = format!("the handshake was not done within {limit:?}");
+                let stalled = Error::new(Kind::Timeout, cannot_speak(address), cause);
+                stalled.with_trouble(TlsTrouble::Stalled)
+            })
+            .await
     }
 }
 

@@ -4,9 +4,8 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use landline::client::{ClientTls, Conversation, Options, TlsStream, lost};
+use landline::client::{ClientTls, Connector, Conversation, Options, Stream, lost};
 use landline::error::TlsTrouble;
 use landline::{Address, Framing};
 use rcgen::{CertificateParams, KeyPair};
@@ -66,7 +65,8 @@ async fn a_conversation_is_the_same_over_tls_down_to_a_long_message_that_is_answ
         }
     });
     let tls = ClientTls::new().cacert(&pem).unwrap();
-    let mut client = Options::new().max_message(LEN).tls(tls).converse(address).await.unwrap();
+    let mut client =
+        Options::new().max_message(LEN).connector(Connector::new().tls(tls)).converse(address).await.unwrap();
     assert_eq!(client.ask(b"hello").await.unwrap(), "HELLO");
     let answer = client.ask(&vec![b'a'; LEN]).await.unwrap();
     assert!(answer.len() == LEN && answer.iter().all(|byte| *byte == b'A'));
@@ -86,8 +86,8 @@ async fn a_stream_tells_what_is_spoken_and_each_side_ends_by_itself() {
     });
     let tls = ClientTls::new().cacert(&pem).unwrap().alpn(["one", "two"]).unwrap();
     let address = format!("localhost:{}", address.port()).parse().unwrap();
-    let mut stream = tls.connect(&address, Some(PATIENCE)).await.unwrap();
-    assert_eq!((stream.alpn(), stream.version()), (Some(&b"two"[..]), "TLS 1.3"));
+    let mut stream = Connector::new().tls(tls).connect(&address).await.unwrap();
+    assert_eq!((stream.alpn(), stream.tls_version()), (Some(&b"two"[..]), Some("TLS 1.3")));
     stream.write_all(b"to the end").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut heard = Vec::new();
@@ -105,7 +105,7 @@ async fn a_connection_that_ends_without_the_end_of_tls_is_lost_after_all_that_ca
     });
     let address = Address::from(address);
     let tls = ClientTls::new().cacert(&pem).unwrap();
-    let mut stream = tls.connect(&address, Some(PATIENCE)).await.unwrap();
+    let mut stream = Connector::new().tls(tls).connect(&address).await.unwrap();
     let mut heard = Vec::new();
     let error = stream.read_to_end(&mut heard).await.unwrap_err();
     assert_eq!(heard, b"half of");
@@ -121,7 +121,7 @@ async fn programs_are_told_what_was_wrong_without_reading_words() {
             let _ = stream.conn.complete_io(&mut stream.sock);
         });
         let tls = ClientTls::new().cacert(pem).unwrap();
-        let error = Options::new().tls(tls).converse(address).await.unwrap_err();
+        let error = Options::new().connector(Connector::new().tls(tls)).converse(address).await.unwrap_err();
         assert!(error.is_tls() && !error.is_lost(), "{error}");
         error.tls_trouble().unwrap()
     };
@@ -150,8 +150,8 @@ async fn one_limit_holds_for_connecting_and_for_the_handshake_together() {
     // Whoever calls is accepted by the kernel, and hears nothing.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let options = Options::new().connect_timeout(Some(Duration::from_secs(10)));
-    let error = options.tls(ClientTls::new().insecure()).converse(address).await.unwrap_err();
+    let connector = Connector::new().tls(ClientTls::new().insecure());
+    let error = connector.connect(&address.into()).await.unwrap_err();
     assert!(error.is_timeout() && error.tls_trouble() == Some(TlsTrouble::Stalled));
     let words = format!("cannot speak TLS with {address}: the handshake was not done within 10s");
     assert_eq!(error.to_string(), words);
@@ -161,7 +161,7 @@ async fn one_limit_holds_for_connecting_and_for_the_handshake_together() {
 fn clients_with_tls_may_cross_threads_and_keep_keys_to_themselves() {
     fn crosses<T: Send + Sync>() {}
     crosses::<Conversation>();
-    crosses::<TlsStream>();
+    crosses::<Stream>();
     crosses::<ClientTls>();
     let key = KeyPair::generate().unwrap();
     let certificate = CertificateParams::new(vec!["me".to_owned()]).unwrap().self_signed(&key).unwrap();

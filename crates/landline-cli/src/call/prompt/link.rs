@@ -5,16 +5,16 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use landline::address::Address;
-use landline::client;
+use landline::client::{self, ReadHalf, Stream, WriteHalf};
 use landline::error::Error;
 use landline::frame::{Cut, Decoder, Ending, FrameError, Framing};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
 use super::screen::Screen;
 use crate::call::crlf::Crlf;
 use crate::call::show::Escaper;
-use crate::call::{CallArgs, REPLY_MAX, stdio};
+use crate::call::{Call, REPLY_MAX, stdio};
 
 /// A line without an ending is shown when nothing has followed it for this long: it may be a prompt of the
 /// server's.
@@ -27,8 +27,8 @@ const READ_SIZE: usize = 16 * 1024;
 
 pub(super) struct Link {
     address: Address,
-    reader: Box<dyn AsyncRead + Unpin>,
-    writer: Box<dyn AsyncWrite + Unpin>,
+    reader: ReadHalf,
+    writer: WriteHalf,
     /// Nothing came yet, and what comes may be the alert of a server that speaks TLS.
     may_be_tls: bool,
     decoder: Decoder,
@@ -83,20 +83,15 @@ impl fmt::Display for End {
 }
 
 impl Link {
-    pub(super) fn new(
-        reader: Box<dyn AsyncRead + Unpin>,
-        writer: Box<dyn AsyncWrite + Unpin>,
-        args: &CallArgs,
-        framing: Framing,
-        screen: Arc<Screen>,
-    ) -> Self {
-        let escaper = Escaper::new(screen.charset);
+    pub(super) fn new(stream: Stream, call: &Call<'_>, screen: Arc<Screen>) -> Self {
+        let (args, escaper) = (call.args, Escaper::new(screen.charset));
+        let (reader, writer) = stream.into_split();
         Self {
             address: args.address.clone(),
             reader,
             writer,
             may_be_tls: !args.tls.tls,
-            decoder: Decoder::new(framing, REPLY_MAX),
+            decoder: Decoder::new(call.framing, REPLY_MAX),
             crlf: args.crlf,
             unsent: Vec::new(),
             sending: false,

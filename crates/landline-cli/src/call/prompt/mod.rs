@@ -12,25 +12,24 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landline::address::Address;
-use landline::client::{ClientTls, TlsStream};
+use landline::client::Stream;
 use landline::event::{Charset, escape};
-use landline::frame::Framing;
 use tokio::sync::mpsc::Receiver;
 
 use self::link::{End, Link};
 use self::screen::Screen;
 use self::terminal::TerminalMode;
-use super::{CallArgs, tls};
+use super::{Call, tls};
 use crate::exit::Failure;
 
 /// Connects, then goes between the person and the server until the person has finished.
-pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>, framing: Framing) -> Result<(), Failure> {
+pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
     let screen = Arc::new(Screen::new());
-    let mut session = Session { args, tls, framing, screen: screen.clone(), link: None, refused: None };
+    let mut session = Session { call, screen: screen.clone(), link: None, refused: None };
     session.connect(" · ↑ history · /help · Ctrl-D to finish").await?;
     let editor = editor::open(&screen)?;
     let _restored = screen.can_edit().then(TerminalMode::raw);
-    let lines = editor::read_lines(editor, screen, args.crlf);
+    let lines = editor::read_lines(editor, screen, call.args.crlf);
     match session.run(lines).await {
         Ok(()) => session.finish().await,
         Err(error) => Failure::of_stdout(&error),
@@ -38,9 +37,7 @@ pub(super) async fn run(args: &CallArgs, tls: Option<&ClientTls>, framing: Frami
 }
 
 struct Session<'a> {
-    args: &'a CallArgs,
-    tls: Option<&'a ClientTls>,
-    framing: Framing,
+    call: &'a Call<'a>,
     screen: Arc<Screen>,
     link: Option<Link>,
     /// Why the last connection was of no use, if TLS is why.
@@ -50,27 +47,14 @@ struct Session<'a> {
 impl Session<'_> {
     async fn connect(&mut self, more: &str) -> Result<(), Failure> {
         let begun = Instant::now();
-        let link = |reader, writer| Link::new(reader, writer, self.args, self.framing, self.screen.clone());
-        let (link, peer, spoken) = match self.tls {
-            None => {
-                let stream = super::connect(self.args).await?;
-                let peer = stream.peer_addr().ok();
-                let (reader, writer) = stream.into_split();
-                (link(Box::new(reader), Box::new(writer)), peer, String::new())
-            }
-            Some(tls) => {
-                let stream = super::connect_tls(self.args, tls).await?;
-                let (peer, spoken) = (stream.peer_addr().ok(), spoken(&stream));
-                let (reader, writer) = tokio::io::split(stream);
-                (link(Box::new(reader), Box::new(writer)), peer, spoken)
-            }
-        };
+        let stream = self.call.connect().await?;
+        let (peer, spoken) = (stream.peer_addr(), spoken(&stream));
         // Off a terminal there is no banner.
         if io::IsTerminal::is_terminal(&io::stderr()) {
-            let address = Named(&self.args.address, peer);
+            let address = Named(&self.call.args.address, peer);
             self.screen.say(&format!("connected to {address} in {}{spoken}{more}", Took(begun.elapsed())));
         }
-        self.link = Some(link);
+        self.link = Some(Link::new(stream, self.call, self.screen.clone()));
         self.refused = None;
         Ok(())
     }
@@ -122,7 +106,7 @@ impl Session<'_> {
     /// No more lines: tells the server so, and shows what it still says.
     async fn finish(&mut self) -> Result<(), Failure> {
         let Some(link) = &mut self.link else { return self.refused.take().map_or(Ok(()), Err) };
-        let ended = match self.args.timeout {
+        let ended = match self.call.args.timeout {
             None => Ok(link.finish().await),
             Some(limit) => tokio::time::timeout(limit, link.finish()).await.map_err(|_| limit),
         };
@@ -136,16 +120,17 @@ impl Session<'_> {
         match ended {
             Ok(End::Closed) => Ok(()),
             Ok(End::Tls(error)) => Err(tls::failed(error)),
-            Ok(end) => Err(super::lost(&self.args.address, &end.cause())),
+            Ok(end) => Err(super::lost(&self.call.args.address, &end.cause())),
             Err(error) => Failure::of_stdout(&error),
         }
     }
 }
 
-/// What is spoken, for the banner: ` · TLS 1.3 · h2`.
-fn spoken(stream: &TlsStream) -> String {
+/// What is spoken below the messages, for the banner: ` · TLS 1.3 · h2`, or nothing.
+fn spoken(stream: &Stream) -> String {
+    let Some(version) = stream.tls_version() else { return String::new() };
     let protocol = stream.alpn().map(|name| format!(" · {}", escape(name, Charset::Utf8)));
-    format!(" · {}{}", stream.version(), protocol.unwrap_or_default())
+    format!(" · {version}{}", protocol.unwrap_or_default())
 }
 
 /// The address as typed and, when that was not an IP address, the one that answered.

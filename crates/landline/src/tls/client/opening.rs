@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+
+use crate::client::Stream;
 
 /// The header of a record, and the kind of the handshake message in it.
 const LEN: usize = 6;
@@ -15,17 +16,17 @@ const HANDSHAKE: u8 = 0x16;
 const HELLO_REQUEST: u8 = 0;
 const SERVER_HELLO: u8 = 2;
 
-/// A socket, with the first bytes that came from it.
+/// A connection, with the first bytes that came from it.
 #[derive(Debug)]
 pub(super) struct Opening {
-    pub(super) socket: TcpStream,
+    pub(super) stream: Stream,
     first: [u8; LEN],
     len: usize,
 }
 
 impl Opening {
-    pub(super) fn new(socket: TcpStream) -> Self {
-        Self { socket, first: [0; LEN], len: 0 }
+    pub(super) fn new(stream: Stream) -> Self {
+        Self { stream, first: [0; LEN], len: 0 }
     }
 
     /// Whether what came so far can't be from a server that speaks TLS.
@@ -52,7 +53,7 @@ impl AsyncRead for Opening {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buf.filled().len();
-        ready!(Pin::new(&mut this.socket).poll_read(cx, buf))?;
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
         if this.len < LEN {
             this.note(&buf.filled()[before..]);
             if this.is_not_tls() {
@@ -66,15 +67,15 @@ impl AsyncRead for Opening {
 
 impl AsyncWrite for Opening {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }
 

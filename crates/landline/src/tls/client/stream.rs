@@ -1,7 +1,6 @@
 //! A connection that speaks TLS.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -9,14 +8,13 @@ use std::task::{Context, Poll, ready};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ProtocolVersion};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::opening::Opening;
 use super::trust::Credentials;
 use super::words;
 use crate::address::Address;
-use crate::client::{TlsFailure, cannot_speak};
+use crate::client::{Stream, TlsFailure, cannot_speak};
 use crate::error::{Error, Kind, TlsTrouble};
 
 /// What the other end is called.
@@ -31,7 +29,7 @@ const SERVER: &str = "the server";
 /// What was written goes out with the next `flush` at the latest. `shutdown` ends our side of TLS and then of
 /// the connection; the server's goes on, and what it still says can be read.
 #[derive(Debug)]
-pub struct TlsStream {
+pub(crate) struct TlsStream {
     inner: tokio_rustls::client::TlsStream<Opening>,
     credentials: Arc<Credentials>,
     /// Whether the server has said anything since the handshake.
@@ -40,12 +38,12 @@ pub struct TlsStream {
 
 impl TlsStream {
     /// The application protocol (ALPN) on which both ends agreed; `None` when there was nothing to agree on.
-    pub fn alpn(&self) -> Option<&[u8]> {
+    pub(crate) fn alpn(&self) -> Option<&[u8]> {
         self.inner.get_ref().1.alpn_protocol()
     }
 
     /// The version that is spoken, as people say it: `TLS 1.3`.
-    pub fn version(&self) -> &'static str {
+    pub(crate) fn version(&self) -> &'static str {
         match self.inner.get_ref().1.protocol_version() {
             Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
             Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
@@ -53,12 +51,9 @@ impl TlsStream {
         }
     }
 
-    /// The server's address.
-    ///
-    /// # Errors
-    /// Those of `getpeername`: the connection may be gone.
-    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.get_ref().0.socket.peer_addr()
+    /// The connection under it.
+    pub(crate) fn below(&self) -> &Stream {
+        &self.inner.get_ref().0.stream
     }
 
     /// The same error, told as what it means.
@@ -111,10 +106,10 @@ pub(super) async fn shake_hands(
     address: &Address,
     config: Arc<ClientConfig>,
     name: ServerName<'static>,
-    socket: TcpStream,
+    stream: Stream,
     credentials: Arc<Credentials>,
 ) -> Result<TlsStream, Error> {
-    let connecting = TlsConnector::from(config).connect(name, Opening::new(socket));
+    let connecting = TlsConnector::from(config).connect(name, Opening::new(stream));
     match connecting.into_fallible().await {
         Ok(inner) => Ok(TlsStream { inner, credentials, heard: false }),
         Err((error, opening)) => Err(failed(address, error, &opening, &credentials)),
