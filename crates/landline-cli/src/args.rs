@@ -9,6 +9,7 @@ use landline::address::Address;
 #[cfg(target_os = "linux")]
 use crate::bench::BenchArgs;
 use crate::call::CallArgs;
+use crate::reference::{CompletionsArgs, ManArgs};
 use crate::settings::{ListenerSettings, ServerSettings};
 use crate::units;
 
@@ -51,6 +52,10 @@ pub(crate) enum Command {
     Bench(Box<BenchArgs>),
     /// Look at a running server, and steer it
     Ctl(CtlArgs),
+    /// Print what has a shell complete the words of this program
+    Completions(CompletionsArgs),
+    /// Print this program's man pages
+    Man(ManArgs),
 }
 
 /// What `landline serve` was told.

@@ -14,6 +14,7 @@ mod exit;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
+mod reference;
 mod serve;
 mod settings;
 mod setup;
@@ -45,6 +46,8 @@ pub fn run() -> ExitCode {
         #[cfg(target_os = "linux")]
         Command::Bench(args) => Failure::code_of(bench::run(&args)),
         Command::Ctl(args) => Failure::code_of(ctl::run(&args)),
+        Command::Completions(args) => Failure::code_of(reference::complete(&args)),
+        Command::Man(args) => Failure::code_of(reference::describe(&args)),
     };
     ExitCode::from(code)
 }

@@ -14,6 +14,7 @@ mod call_prompt;
 mod call_reach;
 mod call_tls;
 mod certificates;
+mod reference;
 mod serve_admission;
 mod serve_calls;
 mod serve_config;
