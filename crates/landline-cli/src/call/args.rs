@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
+use clap::ValueHint;
 use landline::address::Address;
 use landline::frame::Framing;
 
@@ -52,8 +53,27 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "IP[:PORT]", value_parser = source)]
     pub(crate) source: Option<SocketAddr>,
 
+    #[command(flatten, next_help_heading = "Watching")]
+    pub(crate) watch: WatchArgs,
+
     #[command(flatten, next_help_heading = "TLS")]
     pub(crate) tls: TlsArgs,
+}
+
+/// How `landline call` shows what happens. All of it goes to stderr, but for what goes to a file.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct WatchArgs {
+    /// Tell each step as it happens, from the name lookup to the last FIN, in words
+    #[arg(long)]
+    pub(crate) trace: bool,
+
+    /// Show every byte that is sent ('>') and received ('<'), as hexadecimal numbers and as text
+    #[arg(short = 'x', long)]
+    pub(crate) hex_dump: bool,
+
+    /// Save what is received to this file, too
+    #[arg(short, long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) output: Option<PathBuf>,
 }
 
 fn source(text: &str) -> Result<SocketAddr, String> {

@@ -8,17 +8,20 @@ mod prompt;
 mod show;
 mod stdio;
 mod tls;
+mod watch;
 
 use std::io::IsTerminal;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use landline::address::Address;
 use landline::client::{Connector, Family, Stream};
 use landline::error::Error;
+use landline::event::{Charset, escape};
 use landline::frame::Framing;
 
 pub(crate) use self::args::CallArgs;
+use self::watch::Watch;
 use crate::exit::{Exit, Failure};
 
 /// The longest reply that is held in memory, in bytes: one line, or one length-prefixed message. It is there
@@ -37,13 +40,16 @@ struct Call<'a> {
     args: &'a CallArgs,
     connector: Connector,
     framing: Framing,
+    watch: Watch,
 }
 
 /// Calls as told, until the conversation is over.
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     let mode = choose(!args.messages.is_empty(), std::io::stdin().is_terminal());
     let framing = check(mode, args.framing, args.crlf)?;
-    let call = Call { args, connector: connector(args)?, framing };
+    let connector = connector(args)?;
+    let watch = Watch::new(&args.watch)?;
+    let call = Call { args, connector: watch.way_of(connector), framing, watch };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
         Failure::new(Exit::Other, format!("cannot start: {}", landline::error::describe(&error)))
     })?;
@@ -56,7 +62,7 @@ pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     });
     // A name lookup that was given up may hang on for long; nobody waits for it.
     runtime.shutdown_background();
-    done
+    done.and(call.watch.finish())
 }
 
 fn choose(has_messages: bool, stdin_is_terminal: bool) -> Mode {
@@ -109,10 +115,26 @@ fn connector(args: &CallArgs) -> Result<Connector, Failure> {
 }
 
 impl Call<'_> {
-    async fn connect(&self) -> Result<Stream, Failure> {
+    async fn connect(&self) -> Result<Reached, Failure> {
         let address = &self.args.address;
-        self.connector.connect(address).await.map_err(|error| unreachable(error, address))
+        let stream = self.connector.connect(address).await.map_err(|error| unreachable(error, address))?;
+        let (peer, spoken) = (stream.peer_addr(), spoken(&stream));
+        Ok(Reached { peer, spoken, stream: self.watch.over(stream) })
     }
+}
+
+/// A connection, and what was known of it before it was watched.
+struct Reached {
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    /// What is spoken below the messages, for people: ` · TLS 1.3 · h2`, or nothing.
+    spoken: String,
+}
+
+fn spoken(stream: &Stream) -> String {
+    let Some(version) = stream.tls_version() else { return String::new() };
+    let protocol = stream.alpn().map(|name| format!(" · {}", escape(name, Charset::Utf8)));
+    format!(" · {version}{}", protocol.unwrap_or_default())
 }
 
 /// A failure to connect, with what the caller may do about it.

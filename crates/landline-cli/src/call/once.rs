@@ -21,7 +21,7 @@ pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
         .framing(call.framing)
         .ending(if args.crlf { Ending::CrLf } else { Ending::Lf })
         .max_message(REPLY_MAX);
-    let mut client = options.converse_over(call.connect().await?, args.address.clone());
+    let mut client = options.converse_over(call.connect().await?.stream, args.address.clone());
     for (asked, message) in args.messages.iter().enumerate() {
         let message = message.as_bytes();
         let message = if args.crlf { Crlf::default().convert(message) } else { message.to_vec() };

@@ -39,7 +39,7 @@ struct Received {
 /// if stdin stays open.
 pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
     let args = call.args;
-    let (reader, writer) = call.connect().await?.into_split();
+    let (reader, writer) = call.connect().await?.stream.into_split();
     let (sent, received) = pass(args, reader, writer).await?;
     match client::speaks_tls(&args.address, &received.first) {
         Some(error) if !args.tls.tls => Err(tls::failed(error)),

@@ -13,6 +13,7 @@ mod call_pipe;
 mod call_prompt;
 mod call_reach;
 mod call_tls;
+mod call_watch;
 mod certificates;
 mod reference;
 mod serve_admission;

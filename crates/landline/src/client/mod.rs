@@ -48,7 +48,7 @@ pub use failure::{TLS_ALERTS_LEN_MAX, lost, speaks_tls};
 pub use options::Options;
 pub use stream::{ReadHalf, Stream, WriteHalf};
 
-pub use crate::sys::socket::Way;
+pub use crate::sys::way::{TcpState, Way};
 #[cfg(feature = "tls")]
 pub use crate::tls::client::ClientTls;
 
@@ -62,5 +62,5 @@ use crate::tls::client::TlsStream;
 /// What the kernel has measured on the way to the peer of a TCP connection; `None` for other sockets and
 /// where the system does not tell, which is everywhere but on Linux.
 pub fn way(socket: &impl AsFd) -> Option<Way> {
-    crate::sys::socket::way(usize::try_from(socket.as_fd().as_raw_fd()).ok()?)
+    crate::sys::way::way(usize::try_from(socket.as_fd().as_raw_fd()).ok()?)
 }

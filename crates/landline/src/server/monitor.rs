@@ -276,7 +276,7 @@ impl Monitor {
 fn info(descriptor: usize, slot: &Slot, now: u64) -> Option<ConnectionInfo> {
     let view = slot.view();
     let state = State::of(view.phase)?;
-    let way = socket::way(descriptor);
+    let way = crate::sys::way::way(descriptor);
     let connection = ConnectionInfo {
         id: view.id,
         peer: slot.peer(),

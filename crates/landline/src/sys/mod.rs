@@ -18,3 +18,4 @@ pub(crate) mod shared;
 pub(crate) mod signals;
 pub(crate) mod socket;
 pub(crate) mod upper;
+pub(crate) mod way;

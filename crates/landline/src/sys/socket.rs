@@ -263,27 +263,6 @@ pub(crate) fn dismiss(socket: &OwnedFd, text: &[u8]) {
     }
 }
 
-/// What the kernel has measured on the way to a peer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Way {
-    /// How long a segment takes to the peer and its acknowledgement back, smoothed.
-    pub round_trip: Duration,
-    /// How many segments were sent again.
-    pub retransmits: u32,
-}
-
-/// What the kernel has measured on the connection that has this descriptor now; none if it is no TCP
-/// connection.
-#[cfg(target_os = "linux")]
-pub(crate) fn way(descriptor: usize) -> Option<Way> {
-    let info: libc::tcp_info = option(i32::try_from(descriptor).ok()?, libc::IPPROTO_TCP, libc::TCP_INFO)?;
-    Some(Way {
-        round_trip: Duration::from_micros(u64::from(info.tcpi_rtt)),
-        retransmits: info.tcpi_total_retrans,
-    })
-}
-
 /// The callers of a listener who wait to be accepted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Backlog {
@@ -342,7 +321,7 @@ pub(crate) fn adopt_known(descriptor: usize) -> Option<OwnedFd> {
 
 /// Plain data that the kernel tells of a socket, for which every pattern of bits is a value.
 #[cfg(target_os = "linux")]
-trait Plain: Copy {}
+pub(super) trait Plain: Copy {}
 #[cfg(target_os = "linux")]
 impl Plain for libc::tcp_info {}
 #[cfg(target_os = "linux")]
@@ -352,7 +331,7 @@ impl Plain for u64 {}
 
 /// Asks for an option; none if the descriptor is no socket, or not one that has it.
 #[cfg(target_os = "linux")]
-fn option<T: Plain>(descriptor: RawFd, level: i32, name: i32) -> Option<T> {
+pub(super) fn option<T: Plain>(descriptor: RawFd, level: i32, name: i32) -> Option<T> {
     // SAFETY: `Plain` says that zero is a value.
     let mut value: T = unsafe { std::mem::zeroed() };
     let mut len = libc::socklen_t::try_from(size_of::<T>()).ok()?;
@@ -361,12 +340,6 @@ fn option<T: Plain>(descriptor: RawFd, level: i32, name: i32) -> Option<T> {
     // will do; a descriptor that is closed or something else makes the call fail.
     let outcome = unsafe { libc::getsockopt(descriptor, level, name, place, &raw mut len) };
     (outcome == 0).then_some(value)
-}
-
-/// What the kernel has measured: not asked for here.
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn way(_: usize) -> Option<Way> {
-    None
 }
 
 /// Makes the coming close a reset: nothing queued is delivered any more.

@@ -12,19 +12,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use landline::address::Address;
-use landline::client::Stream;
-use landline::event::{Charset, escape};
 use tokio::sync::mpsc::Receiver;
 
 use self::link::{End, Link};
 use self::screen::Screen;
 use self::terminal::TerminalMode;
-use super::{Call, tls};
+use super::{Call, Reached, tls};
 use crate::exit::Failure;
 
 /// Connects, then goes between the person and the server until the person has finished.
 pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
     let screen = Arc::new(Screen::new());
+    let watchers_screen = screen.clone();
+    call.watch.speak(move |line| watchers_screen.say(line));
     let mut session = Session { call, screen: screen.clone(), link: None, refused: None };
     session.connect(" · ↑ history · /help · Ctrl-D to finish").await?;
     let editor = editor::open(&screen)?;
@@ -47,8 +47,7 @@ struct Session<'a> {
 impl Session<'_> {
     async fn connect(&mut self, more: &str) -> Result<(), Failure> {
         let begun = Instant::now();
-        let stream = self.call.connect().await?;
-        let (peer, spoken) = (stream.peer_addr(), spoken(&stream));
+        let Reached { stream, peer, spoken } = self.call.connect().await?;
         // Off a terminal there is no banner.
         if io::IsTerminal::is_terminal(&io::stderr()) {
             let address = Named(&self.call.args.address, peer);
@@ -124,13 +123,6 @@ impl Session<'_> {
             Err(error) => Failure::of_stdout(&error),
         }
     }
-}
-
-/// What is spoken below the messages, for the banner: ` · TLS 1.3 · h2`, or nothing.
-fn spoken(stream: &Stream) -> String {
-    let Some(version) = stream.tls_version() else { return String::new() };
-    let protocol = stream.alpn().map(|name| format!(" · {}", escape(name, Charset::Utf8)));
-    format!(" · {version}{}", protocol.unwrap_or_default())
 }
 
 /// The address as typed and, when that was not an IP address, the one that answered.
