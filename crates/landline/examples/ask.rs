@@ -1,12 +1,12 @@
 //! A client: asks a server one line after another and prints each answer. `ask 127.0.0.1:8081 hello world`
 #![expect(clippy::print_stdout, reason = "the answers are its output")]
 
-use landline::{Conversation, Outcome};
+use landline::{Client, Outcome};
 
 async fn ask(address: String, messages: impl Iterator<Item = String>) -> Outcome {
-    let mut client = Conversation::connect(address).await?;
+    let client = Client::connect(address).await?;
     for message in messages {
-        let answer = client.ask(message.as_bytes()).await?;
+        let answer = client.ask(message).await?;
         println!("{}", String::from_utf8_lossy(&answer));
     }
     Ok(())

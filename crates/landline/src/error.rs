@@ -1,6 +1,7 @@
 //! What can go wrong with a whole server or client, and the words for it.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::{fmt, io};
 
 /// The error of a user's handler or service; landline makes an event and a close reason of it.
@@ -15,12 +16,14 @@ pub type Outcome<T = ()> = Result<T, BoxError>;
 /// refused`.
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: Kind,
     operation: String,
     cause: String,
-    source: Option<io::Error>,
+    source: Option<Arc<io::Error>>,
     trouble: Option<TlsTrouble>,
+    unsent: bool,
 }
 
 /// What was wrong with TLS, for programs that can do something about it.
@@ -76,19 +79,43 @@ impl Error {
     pub(crate) fn io(kind: Kind, operation: impl Into<String>, source: io::Error) -> Self {
         let cause = describe(&source);
         let operation = operation.into();
-        Self(Box::new(Inner { kind, operation, cause, source: Some(source), trouble: None }))
+        Self(Box::new(Inner {
+            kind,
+            operation,
+            cause,
+            source: Some(Arc::new(source)),
+            trouble: None,
+            unsent: false,
+        }))
     }
 
     /// An error of our own finding. Without a cause, the operation says everything.
     pub(crate) fn new(kind: Kind, operation: impl Into<String>, cause: impl Into<String>) -> Self {
         let (operation, cause) = (operation.into(), cause.into());
-        Self(Box::new(Inner { kind, operation, cause, source: None, trouble: None }))
+        Self(Box::new(Inner { kind, operation, cause, source: None, trouble: None, unsent: false }))
     }
 
     /// Says what it has to do with TLS.
     pub(crate) fn with_trouble(mut self, trouble: TlsTrouble) -> Self {
         self.0.trouble = Some(trouble);
         self
+    }
+
+    /// Says that nothing of a message was sent.
+    pub(crate) fn with_unsent(mut self) -> Self {
+        self.0.unsent = true;
+        self
+    }
+
+    /// The same for another whom it concerns.
+    pub(crate) fn again(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    /// The error is that of an ask whose message was certainly not sent: it can be asked again without fear
+    /// that the server acts on it twice.
+    pub fn is_unsent(&self) -> bool {
+        self.0.unsent
     }
 
     /// An address or an option made no sense.
@@ -153,7 +180,7 @@ impl Error {
     }
 
     fn io_kind(&self) -> Option<io::ErrorKind> {
-        self.0.source.as_ref().map(io::Error::kind)
+        self.0.source.as_ref().map(|source| source.kind())
     }
 }
 
@@ -190,7 +217,7 @@ impl fmt::Debug for Error {
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.0.source.as_ref().map(|source| source as _)
+        self.0.source.as_ref().map(|source| &**source as _)
     }
 }
 

@@ -86,7 +86,7 @@ pub mod tls;
 mod tls;
 
 pub use address::Address;
-pub use client::Conversation;
+pub use client::Client;
 pub use close::CloseReason;
 pub use error::{BoxError, Error, Outcome};
 pub use event::{Event, Subscriber};

@@ -24,9 +24,8 @@ pub struct Conversation {
     stream: Stream,
     /// The address as it was written, for errors.
     peer: Address,
+    options: Options,
     decoder: Decoder,
-    ending: Ending,
-    max_message: usize,
     held: BytesMut,
     answer_ending: Ending,
     /// A question went out, wholly or in part, and its answer did not come.
@@ -58,8 +57,7 @@ impl Conversation {
             stream,
             peer,
             decoder: Decoder::new(options.framing, options.max_message),
-            ending: options.ending,
-            max_message: options.max_message,
+            options: options.clone(),
             held: BytesMut::new(),
             answer_ending: Ending::None,
             unanswered: false,
@@ -89,7 +87,7 @@ impl Conversation {
             let cause = "an earlier message has no answer yet, so this one could get the wrong one";
             return Err(Error::new(Kind::Lost, format!("cannot ask {}", self.peer), cause));
         }
-        let question = self.encode(message)?;
+        let question = self.options.encode(&self.peer, message)?;
         self.unanswered = true;
         self.send(&question).await?;
         let answer = loop {
@@ -117,31 +115,22 @@ impl Conversation {
         self.answer_ending
     }
 
-    fn encode(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        let framing = self.decoder.framing();
-        let mut bytes = vec![0; framing.prefix_len()];
-        bytes.extend_from_slice(message);
-        let suffix = framing.seal(&mut bytes, self.ending).map_err(|error| {
-            Error::new(Kind::Framing, format!("cannot send to {}", self.peer), error.to_string())
-        })?;
-        bytes.extend_from_slice(suffix);
-        Ok(bytes)
-    }
-
     /// Writes, and reads meanwhile: a server that answers a long message piece by piece takes no more of it
     /// while nobody takes its answer.
     async fn send(&mut self, message: &[u8]) -> Result<(), Error> {
-        let held_max = self.max_message.saturating_add(SLACK);
+        let held_max = self.options.max_message.saturating_add(SLACK);
         match write_reading(&mut self.stream, message, &mut self.held, held_max).await {
             Ok(Sent::Whole) => Ok(()),
-            Ok(Sent::HeldTooMuch) => Err(self.framing_error(FrameError::TooLong { limit: self.max_message })),
+            Ok(Sent::HeldTooMuch) => {
+                Err(self.framing_error(FrameError::TooLong { limit: self.options.max_message }))
+            }
             Err(error) => Err(self.cut_off(&error).await),
         }
     }
 
     /// The error for a message that could not be sent, once everything that the server said before is in.
     async fn cut_off(&mut self, cause: &io::Error) -> Error {
-        while self.held.len() <= self.max_message.saturating_add(SLACK) {
+        while self.held.len() <= self.options.max_message.saturating_add(SLACK) {
             match self.read().await {
                 Ok(1..) => {}
                 Err(error) if error.is_tls() => return error,
@@ -239,7 +228,10 @@ async fn write_reading<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Writes some of `unsent`; with nothing left, has it all go out (`None`): TLS may hold back what it has
 /// taken.
-async fn write_or_flush(writer: &mut (impl AsyncWrite + Unpin), unsent: &[u8]) -> io::Result<Option<usize>> {
+pub(super) async fn write_or_flush(
+    writer: &mut (impl AsyncWrite + Unpin),
+    unsent: &[u8],
+) -> io::Result<Option<usize>> {
     if unsent.is_empty() {
         writer.flush().await?;
         return Ok(None);

@@ -1,11 +1,13 @@
 //! The other end: connect, ask, get answers.
 //!
-//! A [`Connector`] gives a bare [`Stream`], by whichever address of a name answers first. A [`Conversation`] holds a
-//! conversation over one: a message out, its answer back, cut out of the stream by a [`Framing`].
+//! There are three levels, each made of the one before it. A [`Connector`] gives a bare [`Stream`], by
+//! whichever address of a name answers first. A [`Conversation`] takes turns on one connection: a message
+//! out, its answer back, cut out of the stream by a [`Framing`](crate::Framing). A [`Client`] is asked by
+//! many tasks at once, and connects again when it has to.
 //!
 //! ```
 //! use std::io::{BufRead, BufReader, Write};
-//! use landline::client::Conversation;
+//! use landline::Client;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Any server will do; this one answers a single line in upper case.
@@ -20,32 +22,54 @@
 //!
 //! # let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
 //! # runtime.block_on(async {
-//! let mut client = Conversation::connect(address).await?;
-//! assert_eq!(client.ask(b"hello").await?, "HELLO");
+//! let client = Client::connect(address).await?;
+//! assert_eq!(client.ask("hello").await?, "HELLO");
 //! # Ok(())
 //! # })
 //! # }
 //! ```
 //!
-//! With the feature `tls`, `Connector::tls` has either speak TLS.
+//! # The life of an ask
 //!
-//! A client does not connect again by itself, and it asks one thing at a time.
+//! [`Client::ask`] frames the message and waits for room: no more than
+//! [`in_flight_max`](Options::in_flight_max) are under way. If there is no connection, one is made, after a
+//! [`Backoff`] when earlier attempts have failed; whoever waits for an attempt that fails has its error.
+//!
+//! All asks that are ready leave in one write, and each waits for its turn among the answers. An ask that
+//! is given up ([timed out](Options::ask_timeout), or dropped) keeps its place if it was sent, so that its
+//! answer goes to nobody rather than to somebody else.
+//!
+//! It ends in one of three ways: with its answer; with an error of its own, which says whether the server may
+//! have seen the message ([`Error::is_unsent`](crate::Error::is_unsent)); or, if it may be sent again
+//! ([`Client::ask_idempotent`]), on the next connection.
+//!
+//! A [`Pool`] spreads asks over several clients. With the feature `tls`, `Connector::tls` has any of these
+//! speak TLS.
 
+mod backoff;
 mod connect;
 mod connector;
 mod conversation;
+mod driver;
 mod failure;
+mod flight;
+mod handle;
+mod link;
 mod options;
+mod pool;
 mod race;
 mod socket;
 mod stream;
 
 use std::os::fd::{AsFd, AsRawFd};
 
+pub use backoff::Backoff;
 pub use connector::{Connector, Family, Step};
 pub use conversation::Conversation;
 pub use failure::{TLS_ALERTS_LEN_MAX, lost, speaks_tls};
+pub use handle::Client;
 pub use options::Options;
+pub use pool::Pool;
 pub use stream::{ReadHalf, Stream, WriteHalf};
 
 pub use crate::sys::way::{TcpState, Way};
@@ -56,6 +80,7 @@ pub use crate::tls::client::ClientTls;
 pub(crate) use self::connector::Limit;
 #[cfg(feature = "tls")]
 pub(crate) use self::failure::{TlsFailure, cannot_speak};
+use self::handle::Ask;
 #[cfg(feature = "tls")]
 use crate::tls::client::TlsStream;
 

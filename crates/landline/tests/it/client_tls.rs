@@ -12,6 +12,7 @@ use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 
 use crate::support::PATIENCE;
 
@@ -71,6 +72,28 @@ async fn a_conversation_is_the_same_over_tls_down_to_a_long_message_that_is_answ
     let answer = client.ask(&vec![b'a'; LEN]).await.unwrap();
     assert!(answer.len() == LEN && answer.iter().all(|byte| *byte == b'A'));
     assert_eq!(client.ask(b"bye").await.unwrap(), "BYE");
+}
+
+#[tokio::test]
+async fn many_ask_at_once_over_tls_too() {
+    let (pem, config) = identity(&["127.0.0.1"]);
+    let (address, _) = server(config, |stream| {
+        let mut piece = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut piece) {
+            piece.make_ascii_uppercase();
+            stream.write_all(&piece[..count]).unwrap();
+        }
+    });
+    let connector = Connector::new().tls(ClientTls::new().cacert(&pem).unwrap());
+    let client = Options::new().connector(connector).connect(address).await.unwrap();
+    let mut asks = JoinSet::new();
+    for at in 0..50 {
+        let client = client.clone();
+        asks.spawn(
+            async move { assert_eq!(client.ask(format!("ask {at}")).await.unwrap(), format!("ASK {at}")) },
+        );
+    }
+    assert_eq!(asks.join_all().await.len(), 50);
 }
 
 #[tokio::test]

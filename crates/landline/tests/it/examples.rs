@@ -130,6 +130,20 @@ fn upper_answers_in_upper_case() {
 }
 
 #[test]
+fn a_crowd_asks_over_one_connection_and_each_gets_its_answers() {
+    let (upper, address) = Example::serve("upper");
+    let (status, mut printed) = Example::start("crowd", &[&address.to_string(), "12"]).end();
+    assert!(status.success(), "{status}");
+    printed.sort();
+    let mut expected: Vec<String> = (0..12)
+        .map(|at| format!("WHO ARE YOU, ASKS {at} / HOW ARE YOU, ASKS {at} / GOODBYE, ASKS {at}"))
+        .collect();
+    expected.sort();
+    assert_eq!(printed, expected);
+    upper.stop();
+}
+
+#[test]
 fn ask_prints_an_answer_to_each_of_its_messages() {
     let (upper, address) = Example::serve("upper");
     let (status, printed) = Example::start("ask", &[&address.to_string(), "hello", "a b"]).end();

@@ -5,6 +5,7 @@
 mod admission;
 #[cfg(feature = "tls")]
 mod client_tls;
+mod clients;
 mod conversations;
 mod docs;
 mod drain;
@@ -16,6 +17,7 @@ mod listeners;
 #[cfg(feature = "metrics")]
 mod metrics;
 mod monitor;
+mod pools;
 mod probe;
 mod proxied;
 mod push;
