@@ -10,7 +10,9 @@ mod call;
 mod config;
 mod control;
 mod ctl;
+mod escape;
 mod exit;
+mod expect;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -8,7 +8,7 @@ use landline::Address;
 use landline::frame::Framing;
 
 use super::condition::{Condition, Conditions};
-use super::expect::Expect;
+use crate::expect::Expect;
 use crate::settings::framing;
 use crate::units;
 

@@ -4,9 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::bench::escape::wrong;
 use crate::bench::figures::{self, float};
 use crate::bench::summary::Summary;
+use crate::escape::wrong;
 use crate::units;
 
 /// Several conditions, separated by commas.

@@ -3,8 +3,6 @@
 mod args;
 mod condition;
 mod engine;
-mod escape;
-mod expect;
 mod export;
 mod figures;
 mod judge;

@@ -14,13 +14,13 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::args::BenchArgs;
 use super::engine::{Measured, Moment, Pace, Plan, measure};
-use super::expect::Expect;
 use super::live::Live;
 use super::payload::Payload;
 use super::process::cpu_time;
 use super::summary::{Mode, Run, Summary, Tcp};
 use super::target::Target;
 use crate::exit::{Exit, Failure};
+use crate::expect::Expect;
 
 /// How long a run lasts if nobody says when it ends.
 const DURATION: Duration = Duration::from_secs(10);
@@ -124,7 +124,7 @@ impl<'a> Order<'a> {
         Run {
             target: address.to_string(),
             payload: payload_in_words(args),
-            expect: expect_in_words(&self.expect),
+            expect: self.expect.to_string(),
             connections: args.connections as u64,
             threads: args.threads as u64,
             pipeline: args.pipeline as u64,
@@ -198,18 +198,6 @@ fn payload_in_words(args: &BenchArgs) -> String {
         (Some(template), ..) => template.clone(),
         (None, Some(path), _) => path.display().to_string(),
         (None, None, size) => format!("{} B, each different", size.unwrap_or(SIZE)),
-    }
-}
-
-/// What a reply has to be, as it was said.
-fn expect_in_words(expect: &Expect) -> String {
-    match expect {
-        Expect::Anything => "anything".to_owned(),
-        Expect::Upper => "upper".to_owned(),
-        Expect::Echo => "echo".to_owned(),
-        Expect::SameLength => "same-length".to_owned(),
-        Expect::Regex(regex) => format!("regex:{regex}"),
-        Expect::Bytes(bytes) => format!("bytes:{}", bytes.escape_ascii()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Write;
 use fastrand::Rng;
 use landline::frame::Framing;
 
-use crate::bench::escape;
+use crate::escape;
 use crate::units;
 
 /// The longest message: each connection holds as many as it has under way.

@@ -57,7 +57,7 @@ async fn ask(
         Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| Unanswered::Timeout(limit))?,
     };
     let mut reply = Vec::from(answer.map_err(Unanswered::Error)?);
-    reply.extend_from_slice(client.answer_ending().as_bytes());
+    reply.extend_from_slice(client.answer_ending());
     Ok(reply)
 }
 

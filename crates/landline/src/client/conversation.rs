@@ -7,10 +7,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::failure::TlsFailure;
 use super::stream::Stream;
-use super::{Options, lost, speaks_tls};
+use super::{Cutter, Options, lost, speaks_tls};
 use crate::address::Address;
 use crate::error::{Error, Kind, describe};
-use crate::frame::{Cut, Decoder, Ending, FrameError};
+use crate::frame::{Cut, FrameError};
 
 /// How much room there is for one read.
 const READ_SIZE: usize = 16 * 1024;
@@ -25,9 +25,9 @@ pub struct Conversation {
     /// The address as it was written, for errors.
     peer: Address,
     options: Options,
-    decoder: Decoder,
+    cutter: Cutter,
     held: BytesMut,
-    answer_ending: Ending,
+    answer_ending: Bytes,
     /// A question went out, wholly or in part, and its answer did not come.
     unanswered: bool,
     /// Nothing was answered yet, and what comes may be the alert of a server that speaks TLS.
@@ -56,10 +56,10 @@ impl Conversation {
             may_be_tls: stream.tls_version().is_none(),
             stream,
             peer,
-            decoder: Decoder::new(options.framing, options.max_message),
+            cutter: options.cutter(),
             options: options.clone(),
             held: BytesMut::new(),
-            answer_ending: Ending::None,
+            answer_ending: Bytes::new(),
             unanswered: false,
         }
     }
@@ -110,9 +110,14 @@ impl Conversation {
         &self.held
     }
 
-    /// What ended the last answer; only the `line` framing has endings.
-    pub fn answer_ending(&self) -> Ending {
-        self.answer_ending
+    /// What ended the last answer: the bytes behind it that are no part of it.
+    pub fn answer_ending(&self) -> &[u8] {
+        &self.answer_ending
+    }
+
+    /// Gives up the conversation: its stream, and what came on it and was no answer yet.
+    pub fn into_parts(self) -> (Stream, Bytes) {
+        (self.stream, self.held.freeze())
     }
 
     /// Writes, and reads meanwhile: a server that answers a long message piece by piece takes no more of it
@@ -165,7 +170,7 @@ impl Conversation {
     }
 
     fn next_message(&mut self) -> Result<Option<Bytes>, Error> {
-        match self.decoder.next(&self.held) {
+        match self.cutter.next(&self.held) {
             Ok(Cut::More { .. }) => Ok(None),
             Ok(cut) => Ok(self.take(cut)),
             Err(error) => Err(self.framing_error(error)),
@@ -174,15 +179,16 @@ impl Conversation {
 
     /// What counts as the answer when the server has closed.
     fn last_message(&mut self) -> Result<Bytes, Error> {
-        let cut = self.decoder.finish(&self.held).ok().flatten();
+        let cut = self.cutter.finish(&self.held).ok().flatten();
         cut.and_then(|cut| self.take(cut))
             .ok_or_else(|| Error::new(Kind::Lost, self.no_answer(), "the server closed the connection"))
     }
 
     fn take(&mut self, cut: Cut) -> Option<Bytes> {
-        let Cut::Message { body, end, ending } = cut else { return None };
-        self.answer_ending = ending;
-        Some(self.held.split_to(end).freeze().slice(body))
+        let Cut::Message { body, end, .. } = cut else { return None };
+        let message = self.held.split_to(end).freeze();
+        self.answer_ending = message.slice(body.end..);
+        Some(message.slice(body))
     }
 
     fn no_answer(&self) -> String {
@@ -287,7 +293,7 @@ mod tests {
         })
         .await;
         assert_eq!(client.ask(b"one").await.unwrap(), "ONE");
-        assert_eq!(client.answer_ending(), Ending::CrLf);
+        assert_eq!(client.answer_ending(), b"\r\n");
         assert_eq!(client.ask(b"two").await.unwrap(), "TWO");
         assert!(client.unfinished().is_empty());
         server.join().unwrap();
@@ -325,7 +331,7 @@ mod tests {
         })
         .await;
         assert_eq!(client.ask(b"hi").await.unwrap(), "HI");
-        assert_eq!(client.answer_ending(), Ending::None);
+        assert_eq!(client.answer_ending(), b"");
 
         let (mut client, _) = pair(Options::new().framing(Framing::Length), |mut stream| {
             read_exactly(&stream, 6);

@@ -11,10 +11,10 @@ use super::conversation::write_or_flush;
 use super::driver::Queue;
 use super::flight::{Flight, Sent};
 use super::stream::{ReadHalf, Stream, WriteHalf};
-use super::{Ask, Options, lost, speaks_tls};
+use super::{Ask, Cutter, Options, lost, speaks_tls};
 use crate::address::Address;
 use crate::error::{Error, Kind, describe};
-use crate::frame::{Cut, Decoder};
+use crate::frame::Cut;
 
 /// How much room there is for one read.
 const READ_SIZE: usize = 16 * 1024;
@@ -30,7 +30,7 @@ pub(super) struct Link {
     peer: Address,
     reader: ReadHalf,
     writer: WriteHalf,
-    decoder: Decoder,
+    cutter: Cutter,
     /// What came and is no whole message yet.
     held: BytesMut,
     unwritten: BytesMut,
@@ -103,7 +103,7 @@ impl Link {
             peer: peer.clone(),
             reader,
             writer,
-            decoder: Decoder::new(options.framing, options.max_message),
+            cutter: options.cutter(),
             held: BytesMut::new(),
             unwritten: BytesMut::new(),
             writing: Writing::Done,
@@ -200,7 +200,7 @@ impl Link {
             return Err(End::Told(error));
         }
         loop {
-            match self.decoder.next(&self.held) {
+            match self.cutter.next(&self.held) {
                 Ok(Cut::Message { body, end, .. }) => {
                     let message = self.take(body, end);
                     self.answer(message)?;
@@ -236,7 +236,7 @@ impl Link {
 
     /// The server has closed: what came of a last line is a line.
     fn closed(&mut self) -> End {
-        if let Ok(Some(Cut::Message { body, end, .. })) = self.decoder.finish(&self.held) {
+        if let Ok(Some(Cut::Message { body, end, .. })) = self.cutter.finish(&self.held) {
             let message = self.take(body, end);
             if let Err(end) = self.answer(message) {
                 return end;

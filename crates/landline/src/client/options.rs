@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
 use super::backoff::Backoff;
 use super::connector::Connector;
 use super::conversation::Conversation;
+use super::delimiting::{Cutter, Delimiting};
 use super::handle::Client;
 use super::stream::Stream;
 use crate::address::Address;
@@ -18,8 +19,9 @@ use crate::frame::{Ending, Framing};
 #[must_use = "options do nothing until connect or converse is called"]
 pub struct Options {
     pub(super) connector: Connector,
-    pub(super) framing: Framing,
-    pub(super) ending: Ending,
+    framing: Framing,
+    ending: Ending,
+    delimiter: Option<Bytes>,
     pub(super) max_message: usize,
     in_flight_max: usize,
     pub(super) ask_timeout: Option<Duration>,
@@ -37,6 +39,7 @@ impl Options {
             connector: Connector::new(),
             framing: Framing::Line,
             ending: Ending::Lf,
+            delimiter: None,
             // What a landline server takes by default, so that an echo of the longest message fits.
             max_message: 1 << 20,
             // Enough to hide any network's round trip, few enough to wait for when a server is slow.
@@ -67,6 +70,12 @@ impl Options {
         self
     }
 
+    /// Ends messages and answers with these bytes, in place of a framing. Without any, it changes nothing.
+    pub fn delimiter(mut self, delimiter: impl Into<Bytes>) -> Self {
+        self.delimiter = Some(delimiter.into()).filter(|delimiter| !delimiter.is_empty());
+        self
+    }
+
     /// The longest answer, in bytes, delimiters not counted. It bounds the memory that a server can make this
     /// client use; `raw` framing is bound by what arrives before a message is sent. The default is 1 MiB.
     pub fn max_message(mut self, bytes: usize) -> Self {
@@ -83,7 +92,7 @@ impl Options {
     }
 
     pub(super) fn flying_max(&self) -> usize {
-        if self.framing == Framing::Raw { 1 } else { self.in_flight_max }
+        if matches!(self.delimiting(), Delimiting::Framed(Framing::Raw, _)) { 1 } else { self.in_flight_max }
     }
 
     /// How long an ask of a client may take, waiting for room and for a connection included; `None` sets no
@@ -157,15 +166,23 @@ impl Options {
 }
 
 impl Options {
+    /// How messages are delimited, all told.
+    pub fn delimiting(&self) -> Delimiting {
+        match &self.delimiter {
+            Some(delimiter) => Delimiting::By(delimiter.clone()),
+            None => Delimiting::Framed(self.framing, self.ending),
+        }
+    }
+
     /// A message as it goes to the server at `peer`.
     pub(super) fn encode(&self, peer: &Address, message: &[u8]) -> Result<BytesMut, Error> {
-        let mut bytes = BytesMut::zeroed(self.framing.prefix_len());
-        bytes.extend_from_slice(message);
-        let suffix = self.framing.seal(&mut bytes, self.ending).map_err(|error| {
-            Error::new(Kind::Framing, format!("cannot send to {peer}"), error.to_string())
-        })?;
-        bytes.extend_from_slice(suffix);
-        Ok(bytes)
+        self.delimiting()
+            .encode(message)
+            .map_err(|error| Error::new(Kind::Framing, format!("cannot send to {peer}"), error.to_string()))
+    }
+
+    pub(super) fn cutter(&self) -> Cutter {
+        self.delimiting().cutter(self.max_message)
     }
 }
 

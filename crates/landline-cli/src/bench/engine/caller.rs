@@ -13,8 +13,8 @@ use socket2::Socket;
 use super::fault::{is_itself, of_connect, of_talk};
 use super::pace::Turns;
 use super::{Pace, Run};
-use crate::bench::expect::Expect;
 use crate::bench::tally::{ErrorKind, Tally};
+use crate::expect::Expect;
 
 /// How long a caller waits before it tries again to connect, in nanoseconds.
 const RETRY_AFTER: u64 = 100_000_000;

@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use landline::frame::Framing;
 
-use super::expect::Expect;
 use super::payload::Payload;
 use super::tally::{Interval, Tally};
 use super::target::Target;
 use crate::exit::{Exit, Failure};
+use crate::expect::Expect;
 use stop::{Clock, Stop};
 
 pub(crate) use pace::Pace;

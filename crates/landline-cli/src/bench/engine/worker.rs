@@ -16,8 +16,8 @@ use rustix::time::{
 use super::caller::{Caller, Context};
 use super::pace::{Pace, Rota};
 use super::{Glimpse, Moment, Run};
-use crate::bench::expect::Expect;
 use crate::bench::tally::Tally;
+use crate::expect::Expect;
 
 /// How many events one wait brings at most.
 const EVENTS: usize = 1024;

@@ -1,10 +1,11 @@
 //! What a right reply is.
 
+use std::fmt;
 use std::str::FromStr;
 
 use regex::bytes::Regex;
 
-use crate::bench::escape;
+use crate::escape;
 
 /// How many bytes are compared before a difference is looked for: whole blocks are compared many bytes at a
 /// time.
@@ -49,6 +50,20 @@ impl Expect {
             Expect::SameLength => request.len() == reply.len(),
             Expect::Regex(regex) => regex.is_match(reply),
             Expect::Bytes(bytes) => bytes == reply,
+        }
+    }
+}
+
+/// As it was said.
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Expect::Anything => f.write_str("anything"),
+            Expect::Upper => f.write_str("upper"),
+            Expect::Echo => f.write_str("echo"),
+            Expect::SameLength => f.write_str("same-length"),
+            Expect::Regex(regex) => write!(f, "regex:{regex}"),
+            Expect::Bytes(bytes) => write!(f, "bytes:{}", bytes.escape_ascii()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The escapes of `--message` and `--expect bytes:…`, and places in what was typed.
 
 /// The bytes of a text with escapes: `\n`, `\r`, `\t`, `\xHH` and `\\`.
-pub(super) fn unescape(text: &str) -> Result<Vec<u8>, String> {
+pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut at = 0;
     while let Some(letter) = text[at..].chars().next() {
@@ -19,7 +19,7 @@ pub(super) fn unescape(text: &str) -> Result<Vec<u8>, String> {
 }
 
 /// The byte that the escape at `at` stands for, and how long the escape is.
-pub(super) fn read(text: &str, at: usize) -> Result<(u8, usize), String> {
+pub(crate) fn read(text: &str, at: usize) -> Result<(u8, usize), String> {
     const FORMS: &str = r"an escape is one of \n, \r, \t, \xHH and \\";
     let mut letters = text[at..].chars().skip(1);
     match letters.next() {
@@ -39,7 +39,7 @@ pub(super) fn read(text: &str, at: usize) -> Result<(u8, usize), String> {
 }
 
 /// What is wrong, and at which character; the first is 1.
-pub(super) fn wrong(text: &str, at: usize, expected: &str) -> String {
+pub(crate) fn wrong(text: &str, at: usize, expected: &str) -> String {
     format!("at character {}: {expected}", text[..at].chars().count() + 1)
 }
 
@@ -49,7 +49,7 @@ fn hex(digit: char) -> Option<u8> {
 
 /// Bytes as somebody could type them: the way back.
 #[cfg(test)]
-pub(super) fn typed(bytes: &[u8]) -> String {
+pub(crate) fn typed(bytes: &[u8]) -> String {
     let letter = |byte: &u8| match byte {
         b'\n' => r"\n".to_owned(),
         b'\r' => r"\r".to_owned(),
