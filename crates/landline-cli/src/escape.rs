@@ -1,6 +1,6 @@
 //! The escapes of `--message` and `--expect bytes:…`, and places in what was typed.
 
-/// The bytes of a text with escapes: `\n`, `\r`, `\t`, `\xHH` and `\\`.
+/// The bytes of a text with escapes: `\n`, `\r`, `\t`, `\0`, `\xHH` and `\\`.
 pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut at = 0;
@@ -20,12 +20,13 @@ pub(crate) fn unescape(text: &str) -> Result<Vec<u8>, String> {
 
 /// The byte that the escape at `at` stands for, and how long the escape is.
 pub(crate) fn read(text: &str, at: usize) -> Result<(u8, usize), String> {
-    const FORMS: &str = r"an escape is one of \n, \r, \t, \xHH and \\";
+    const FORMS: &str = r"an escape is one of \n, \r, \t, \0, \xHH and \\";
     let mut letters = text[at..].chars().skip(1);
     match letters.next() {
         Some('n') => Ok((b'\n', 2)),
         Some('r') => Ok((b'\r', 2)),
         Some('t') => Ok((b'\t', 2)),
+        Some('0') => Ok((0, 2)),
         Some('\\') => Ok((b'\\', 2)),
         Some('x') => {
             let digits = (letters.next().and_then(hex), letters.next().and_then(hex));
@@ -87,7 +88,7 @@ mod tests {
     fn a_wrong_escape_is_named_with_its_place() {
         assert_eq!(
             unescape(r"你\q").unwrap_err(),
-            r"at character 2: an escape is one of \n, \r, \t, \xHH and \\"
+            r"at character 2: an escape is one of \n, \r, \t, \0, \xHH and \\"
         );
         for (text, place) in [(r"ab\", 3), (r"\xg0", 1), (r"a\x1", 2), (r"\x1é", 1)] {
             assert!(unescape(text).unwrap_err().starts_with(&format!("at character {place}:")), "{text}");

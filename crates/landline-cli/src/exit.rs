@@ -79,6 +79,22 @@ impl Failure {
         self.code == exit as u8
     }
 
+    /// The code it ends the program with.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
+    }
+
+    /// What the person may do about it.
+    pub(crate) fn hint_text(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// The same as a part of something larger.
+    pub(crate) fn under(mut self, whole: &str) -> Self {
+        self.text = format!("{whole}: {}", self.text);
+        self
+    }
+
     /// What went wrong, in words.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -3,12 +3,17 @@
 use std::ffi::OsString;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
 
 use clap::ValueHint;
 use landline::address::Address;
 use landline::frame::Framing;
 
 use crate::args::DEFAULT_ADDRESS;
+use crate::escape::unescape;
+use crate::exit::{Exit, Failure};
+use crate::expect::Expect;
 use crate::settings::framing;
 use crate::units::{self, Limit};
 
@@ -53,11 +58,109 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "IP[:PORT]", value_parser = source)]
     pub(crate) source: Option<SocketAddr>,
 
+    /// What ends a message and a reply in place of a line feed, as in '\0' or ';': text with \n, \r, \t, \xHH, \0, \\
+    #[arg(long, value_name = "TEXT", conflicts_with_all = ["framing", "crlf"])]
+    pub(crate) delimiter: Option<Delimiter>,
+
+    #[command(flatten, next_help_heading = "One shot")]
+    pub(crate) once: OnceArgs,
+
     #[command(flatten, next_help_heading = "Watching")]
     pub(crate) watch: WatchArgs,
 
     #[command(flatten, next_help_heading = "TLS")]
     pub(crate) tls: TlsArgs,
+}
+
+/// The bytes that end a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delimiter(pub(crate) Vec<u8>);
+
+impl FromStr for Delimiter {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match unescape(text)? {
+            bytes if bytes.is_empty() => Err("without any byte, nothing would end a message".to_owned()),
+            bytes => Ok(Self(bytes)),
+        }
+    }
+}
+
+/// What `landline call` makes of messages and their replies, when it does not stay.
+#[derive(Debug, Default, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag, and they are independent")]
+pub(crate) struct OnceArgs {
+    /// Print each reply, or the error, as a JSON object with times
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Only say whether the server is up: it can be connected to, and answers the MESSAGEs if there are any
+    #[arg(long)]
+    pub(crate) probe: bool,
+
+    /// What each reply has to be: upper, echo, same-length, regex:PATTERN or bytes:TEXT; else exit with 9
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) expect: Option<Expect>,
+
+    /// After the replies, end our side and print whatever the server still says until it closes
+    #[arg(long, conflicts_with_all = ["json", "probe"])]
+    pub(crate) until_eof: bool,
+
+    /// Ask everything so many times, on one connection as long as it holds; 'forever' until Ctrl-C
+    #[arg(long, value_name = "COUNT", conflicts_with = "until_eof")]
+    pub(crate) repeat: Option<Repeat>,
+
+    /// How long to wait before asking again, or before connecting again
+    #[arg(long, value_name = "DUR", value_parser = units::duration)]
+    pub(crate) interval: Option<Duration>,
+
+    /// Tell on stderr how long replies take: least, median, 99th percentile and most
+    #[arg(long)]
+    pub(crate) latency: bool,
+
+    /// If the server can't be reached, try again so many times; what was sent is never sent again
+    #[arg(long, value_name = "COUNT", value_parser = units::small_count)]
+    pub(crate) retry: Option<u32>,
+}
+
+impl OnceArgs {
+    /// Whether each of these means something.
+    pub(crate) fn check(&self, is_one_shot: bool) -> Result<(), Failure> {
+        let given = [
+            ("--json", self.json),
+            ("--expect", self.expect.is_some()),
+            ("--until-eof", self.until_eof),
+            ("--repeat", self.repeat.is_some()),
+            ("--interval", self.interval.is_some()),
+            ("--latency", self.latency),
+            ("--retry", self.retry.is_some()),
+        ];
+        if let Some((flag, _)) = given.iter().find(|(_, given)| *given && !is_one_shot) {
+            let text = format!("{flag} is for one shot: it has no meaning without a MESSAGE");
+            return Err(Failure::new(Exit::Usage, text).hint("give a message, or --probe"));
+        }
+        if self.interval.is_some() && self.repeat.is_none() && self.retry.is_none() {
+            let text = "--interval has no meaning without --repeat or --retry";
+            return Err(Failure::new(Exit::Usage, text).hint("add one of them"));
+        }
+        Ok(())
+    }
+}
+
+/// How many times; none for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Repeat(pub(crate) Option<u64>);
+
+impl FromStr for Repeat {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        units::count(text).map(|count| Self(Some(count as u64)))
+    }
 }
 
 /// How `landline call` shows what happens. All of it goes to stderr, but for what goes to a file.

@@ -10,15 +10,17 @@ mod stdio;
 mod tls;
 mod watch;
 
+use std::fmt;
 use std::io::IsTerminal;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use landline::address::Address;
-use landline::client::{Connector, Family, Stream};
+use landline::client::{Connector, Delimiting, Family, Stream};
 use landline::error::Error;
 use landline::event::{Charset, escape};
-use landline::frame::Framing;
+use landline::frame::{Ending, Framing};
 
 pub(crate) use self::args::CallArgs;
 use self::watch::Watch;
@@ -45,7 +47,12 @@ struct Call<'a> {
 
 /// Calls as told, until the conversation is over.
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
-    let mode = choose(!args.messages.is_empty(), std::io::stdin().is_terminal());
+    let mode = choose(!args.messages.is_empty() || args.once.probe, std::io::stdin().is_terminal());
+    args.once.check(mode == Mode::Once)?;
+    if mode == Mode::Pipe && args.delimiter.is_some() {
+        let text = "--delimiter has no meaning here: stdin is a pipe, and a pipe passes bytes as they are";
+        return Err(Failure::new(Exit::Usage, text).hint("leave it out, or give the MESSAGEs as arguments"));
+    }
     let framing = check(mode, args.framing, args.crlf)?;
     let connector = connector(args)?;
     let watch = Watch::new(&args.watch)?;
@@ -115,6 +122,14 @@ fn connector(args: &CallArgs) -> Result<Connector, Failure> {
 }
 
 impl Call<'_> {
+    /// How messages are delimited, where there are messages.
+    fn delimiting(&self) -> Delimiting {
+        match &self.args.delimiter {
+            Some(delimiter) => Delimiting::By(delimiter.0.clone().into()),
+            None => Delimiting::Framed(self.framing, if self.args.crlf { Ending::CrLf } else { Ending::Lf }),
+        }
+    }
+
     async fn connect(&self) -> Result<Reached, Failure> {
         let address = &self.args.address;
         let stream = self.connector.connect(address).await.map_err(|error| unreachable(error, address))?;
@@ -189,9 +204,32 @@ fn lost(address: &Address, cause: &str) -> Failure {
     Failure::new(Exit::Lost, format!("lost the connection to {address}: {cause}"))
 }
 
+/// A time that a person can read: `0.2ms`, `31ms`, `1.4s`.
+struct Took(Duration);
+
+impl fmt::Display for Took {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        match seconds * 1000.0 {
+            ms if ms < 9.95 => write!(f, "{ms:.1}ms"),
+            ms if ms < 999.5 => write!(f, "{ms:.0}ms"),
+            _ => write!(f, "{seconds:.1}s"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_is_told_with_two_digits_that_matter() {
+        for (micros, told) in
+            [(213, "0.2ms"), (9_949, "9.9ms"), (31_400, "31ms"), (999_400, "999ms"), (1_430_000, "1.4s")]
+        {
+            assert_eq!(Took(Duration::from_micros(micros)).to_string(), told);
+        }
+    }
 
     #[test]
     fn messages_make_one_shot_a_terminal_makes_a_prompt_and_all_else_is_a_pipe() {

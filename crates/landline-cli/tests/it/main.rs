@@ -9,6 +9,7 @@ mod bench;
 mod bench_ports;
 mod call_once;
 mod call_openssl;
+mod call_outcomes;
 mod call_pipe;
 mod call_prompt;
 mod call_reach;

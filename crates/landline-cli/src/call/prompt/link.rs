@@ -5,9 +5,9 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use landline::address::Address;
-use landline::client::{self, ReadHalf, Stream, WriteHalf};
+use landline::client::{self, Cutter, Delimiting, ReadHalf, Stream, WriteHalf};
 use landline::error::Error;
-use landline::frame::{Cut, Decoder, Ending, FrameError, Framing};
+use landline::frame::{Cut, FrameError, Framing};
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until};
 
@@ -31,7 +31,8 @@ pub(super) struct Link {
     writer: WriteHalf,
     /// Nothing came yet, and what comes may be the alert of a server that speaks TLS.
     may_be_tls: bool,
-    decoder: Decoder,
+    delimiting: Delimiting,
+    cutter: Cutter,
     crlf: bool,
     unsent: Vec<u8>,
     /// Something was written or waits to be, and may not be out: TLS may hold back what it has taken.
@@ -91,7 +92,8 @@ impl Link {
             reader,
             writer,
             may_be_tls: !args.tls.tls,
-            decoder: Decoder::new(call.framing, REPLY_MAX),
+            cutter: call.delimiting().cutter(REPLY_MAX),
+            delimiting: call.delimiting(),
             crlf: args.crlf,
             unsent: Vec::new(),
             sending: false,
@@ -111,16 +113,11 @@ impl Link {
 
     /// Frames a line; [`drive`](Self::drive) sends it.
     pub(super) fn send(&mut self, line: &str) -> Result<(), FrameError> {
-        let framing = self.decoder.framing();
-        let (body, ending) = if self.crlf {
-            (Crlf::default().convert(line.as_bytes()), Ending::CrLf)
+        let message = if self.crlf {
+            self.delimiting.encode(&Crlf::default().convert(line.as_bytes()))?
         } else {
-            (line.as_bytes().to_vec(), Ending::Lf)
+            self.delimiting.encode(line.as_bytes())?
         };
-        let mut message = vec![0; framing.prefix_len()];
-        message.extend_from_slice(&body);
-        let suffix = framing.seal(&mut message, ending)?;
-        message.extend_from_slice(suffix);
         self.unsent.extend_from_slice(&message);
         self.sending = true;
         Ok(())
@@ -200,14 +197,14 @@ impl Link {
     /// Shows what `held` has of whole messages; the inner error is one of framing.
     fn receive(&mut self) -> io::Result<Result<(), FrameError>> {
         let mut held = std::mem::take(&mut self.held);
-        if self.decoder.framing() == Framing::Line {
+        if matches!(self.delimiting, Delimiting::Framed(Framing::Line, _)) {
             // Shown as it comes: a line may be the server's own prompt, without an end.
             self.show(&held)?;
             held.clear();
         }
         let mut done = 0;
         let found = loop {
-            match self.decoder.next(&held[done..]) {
+            match self.cutter.next(&held[done..]) {
                 Ok(Cut::Message { body, end, .. }) => {
                     self.show(&held[done..][body])?;
                     self.show_line();
@@ -250,7 +247,7 @@ impl Link {
         self.show(&held)?;
         self.escaper.finish(&mut self.line);
         self.show_line();
-        match (&end, self.decoder.finish(&held)) {
+        match (&end, self.cutter.finish(&held)) {
             (End::Closed, Err(error)) => Ok(End::Framing(error)),
             _ => Ok(end),
         }

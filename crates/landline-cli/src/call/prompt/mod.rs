@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use landline::address::Address;
 use tokio::sync::mpsc::Receiver;
@@ -17,7 +17,7 @@ use tokio::sync::mpsc::Receiver;
 use self::link::{End, Link};
 use self::screen::Screen;
 use self::terminal::TerminalMode;
-use super::{Call, Reached, tls};
+use super::{Call, Reached, Took, tls};
 use crate::exit::Failure;
 
 /// Connects, then goes between the person and the server until the person has finished.
@@ -138,32 +138,9 @@ impl fmt::Display for Named<'_> {
     }
 }
 
-/// A time that a person can read: `0.2ms`, `31ms`, `1.4s`.
-struct Took(Duration);
-
-impl fmt::Display for Took {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = self.0.as_secs_f64();
-        match seconds * 1000.0 {
-            ms if ms < 9.95 => write!(f, "{ms:.1}ms"),
-            ms if ms < 999.5 => write!(f, "{ms:.0}ms"),
-            _ => write!(f, "{seconds:.1}s"),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_time_is_told_with_two_digits_that_matter() {
-        for (micros, told) in
-            [(213, "0.2ms"), (9_949, "9.9ms"), (31_400, "31ms"), (999_400, "999ms"), (1_430_000, "1.4s")]
-        {
-            assert_eq!(Took(Duration::from_micros(micros)).to_string(), told);
-        }
-    }
 
     #[test]
     fn a_name_is_told_with_the_address_that_answered() {

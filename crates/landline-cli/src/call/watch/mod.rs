@@ -3,6 +3,7 @@
 
 mod hex;
 mod save;
+mod times;
 mod trace;
 
 use std::io;
@@ -16,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::hex::HexDump;
 use self::save::Save;
+use self::times::Clock;
+pub(super) use self::times::{Shared, Times};
 use self::trace::Trace;
 use super::args::WatchArgs;
 use crate::exit::Failure;
@@ -89,6 +92,18 @@ impl Watch {
         Ok(Self { begun: Instant::now(), watchers: Arc::new(Mutex::new(watchers)), speaker })
     }
 
+    /// Times of what is seen from now on.
+    pub(super) fn times(&self) -> Shared {
+        let times = Shared::default();
+        self.watchers.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(Clock(times.clone())));
+        times
+    }
+
+    /// Says a line where watchers say theirs.
+    pub(super) fn say(&self, line: &str) {
+        self.speaker.say(line);
+    }
+
     /// Has watchers speak in this way from now on.
     pub(super) fn speak(&self, say: impl Fn(&str) + Send + Sync + 'static) {
         // There is one prompt, and it says so once.
@@ -98,11 +113,7 @@ impl Watch {
     /// Watches the way to the server.
     pub(super) fn way_of(&self, connector: Connector) -> Connector {
         let watch = self.clone();
-        if self.is_nobody() {
-            connector
-        } else {
-            connector.observe(move |step| watch.tell(&Seen::Step(step), None))
-        }
+        connector.observe(move |step| watch.tell(&Seen::Step(step), None))
     }
 
     /// Watches what passes through a stream; unwatched, it stays as it is.
