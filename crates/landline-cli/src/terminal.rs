@@ -19,7 +19,9 @@ fn names_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
 pub(crate) fn words(text: &str, charset: Charset) -> Cow<'_, str> {
     match charset {
         Charset::Utf8 => Cow::Borrowed(text),
-        Charset::Ascii => Cow::Owned(text.replace('\u{b7}', "-").replace('\u{2191}', "Up:")),
+        Charset::Ascii => {
+            Cow::Owned(text.replace('\u{b7}', "-").replace('\u{2191}', "Up:").replace('\u{2192}', "Right"))
+        }
     }
 }
 

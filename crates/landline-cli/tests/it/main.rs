@@ -7,6 +7,8 @@ mod balancer;
 mod bench;
 #[cfg(target_os = "linux")]
 mod bench_ports;
+#[cfg(target_os = "linux")]
+mod call_editing;
 mod call_once;
 mod call_openssl;
 mod call_outcomes;
@@ -17,6 +19,8 @@ mod call_tls;
 mod call_watch;
 mod certificates;
 mod reference;
+#[cfg(target_os = "linux")]
+mod screen;
 mod serve_admission;
 mod serve_calls;
 mod serve_config;

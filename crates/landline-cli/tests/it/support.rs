@@ -7,6 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -16,12 +17,16 @@ pub(crate) const GUARD: Duration = Duration::from_secs(30);
 
 /// The program with `args`, in an environment that does not depend on who runs the tests.
 pub(crate) fn landline<const N: usize>(args: [&str; N]) -> Command {
+    static PROGRAMS: AtomicUsize = AtomicUsize::new(0);
     let mut command = Command::new(env!("CARGO_BIN_EXE_landline"));
     for name in ["CARGO", "NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "LC_CTYPE", "LANG"] {
         command.env_remove(name);
     }
     // Servers of these tests are found by these tests only.
     command.env("XDG_RUNTIME_DIR", runtime_folder());
+    // So is what was typed in them, each for itself.
+    let state = format!("state-{}", PROGRAMS.fetch_add(1, Relaxed));
+    command.env("XDG_STATE_HOME", runtime_folder().join(state));
     command.env("LC_ALL", "C.UTF-8").env("TERM", "xterm").args(args);
     command
 }

@@ -45,6 +45,12 @@ pub(super) struct Link {
     line: String,
     /// When to show it all the same.
     show_at: Option<Instant>,
+    /// When the first message without a reply was sent.
+    asked_at: Option<Instant>,
+    /// How long the reply took whose first line was not shown yet.
+    took: Option<Duration>,
+    /// How long replies took, for whoever counts.
+    round_trips: Vec<Duration>,
 }
 
 /// How a connection ended.
@@ -102,7 +108,15 @@ impl Link {
             escaper,
             line: String::new(),
             show_at: None,
+            asked_at: None,
+            took: None,
+            round_trips: Vec::new(),
         }
+    }
+
+    /// How long replies took since this was called last.
+    pub(super) fn round_trips(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.round_trips)
     }
 
     /// Whether everything typed so far is out: more is not taken before, so what waits is bounded by one
@@ -113,14 +127,29 @@ impl Link {
 
     /// Frames a line; [`drive`](Self::drive) sends it.
     pub(super) fn send(&mut self, line: &str) -> Result<(), FrameError> {
-        let message = if self.crlf {
-            self.delimiting.encode(&Crlf::default().convert(line.as_bytes()))?
+        if self.crlf {
+            self.send_bytes(&Crlf::default().convert(line.as_bytes()))
         } else {
-            self.delimiting.encode(line.as_bytes())?
-        };
-        self.unsent.extend_from_slice(&message);
-        self.sending = true;
+            self.send_bytes(line.as_bytes())
+        }
+    }
+
+    /// Delimits bytes that are one message.
+    pub(super) fn send_bytes(&mut self, message: &[u8]) -> Result<(), FrameError> {
+        let message = self.delimiting.encode(message)?;
+        self.asked_at.get_or_insert_with(Instant::now);
+        self.put(&message);
         Ok(())
+    }
+
+    /// Takes a part of a stream that is delimited already; with `--crlf`, `crlf` knows what came before.
+    pub(super) fn send_piece(&mut self, piece: &[u8], crlf: &mut Crlf) {
+        if self.crlf { self.put(&crlf.convert(piece)) } else { self.put(piece) }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        self.sending = true;
     }
 
     /// Sends what waits and shows what comes, until all is sent (`None`) or the connection ends. Cancel safe:
@@ -133,6 +162,7 @@ impl Link {
             tokio::select! {
                 read = self.reader.read_buf(&mut self.held) => match read {
                     Ok(1..) => {
+                        self.note_reply();
                         if let Some(error) = self.mistaken() {
                             return Ok(Some(End::Tls(error)));
                         }
@@ -174,6 +204,14 @@ impl Link {
             if let Some(end) = self.drive().await? {
                 return Ok(end);
             }
+        }
+    }
+
+    /// Something came: it is taken for the beginning of the reply to what was asked first.
+    fn note_reply(&mut self) {
+        if let Some(asked_at) = self.asked_at.take() {
+            self.took = Some(asked_at.elapsed());
+            self.round_trips.extend(self.took);
         }
     }
 
@@ -225,8 +263,8 @@ impl Link {
         }
         self.escaper.push(bytes, &mut self.line);
         let ended = self.line.rfind('\n').map_or(0, |at| at + 1);
-        self.screen.show(&self.line[..ended]);
-        self.line.drain(..ended);
+        let lines: String = self.line.drain(..ended).collect();
+        self.show_reply(&lines);
         if self.line.len() > LINE_MAX {
             self.show_line();
         }
@@ -236,9 +274,16 @@ impl Link {
 
     /// Shows the line that has not ended.
     fn show_line(&mut self) {
-        self.screen.show(&self.line);
-        self.line.clear();
+        let line = std::mem::take(&mut self.line);
+        self.show_reply(&line);
         self.show_at = None;
+    }
+
+    fn show_reply(&mut self, text: &str) {
+        match self.took.take_if(|_| !text.is_empty()) {
+            Some(took) => self.screen.show_timed(text, took),
+            None => self.screen.show(text),
+        }
     }
 
     /// Shows whatever is left, ended or not.

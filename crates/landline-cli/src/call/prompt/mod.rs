@@ -1,23 +1,35 @@
 //! At a prompt: a person types lines, and sees what the server says as it comes.
 
+mod assistant;
 mod editor;
+mod file;
+mod history;
 mod link;
 mod screen;
+mod stats;
 mod terminal;
+mod typed;
 
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
 use landline::address::Address;
+use landline::client::Delimiting;
+use landline::frame::Framing;
 use tokio::sync::mpsc::Receiver;
 
+use self::file::Source;
 use self::link::{End, Link};
 use self::screen::Screen;
+use self::stats::Stats;
 use self::terminal::TerminalMode;
-use super::{Call, Reached, Took, tls};
+use self::typed::{Reading, Typed};
+use super::crlf::Crlf;
+use super::{Call, Reached, Took, tls, watch};
 use crate::exit::Failure;
 
 /// Connects, then goes between the person and the server until the person has finished.
@@ -25,12 +37,23 @@ pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
     let screen = Arc::new(Screen::new());
     let watchers_screen = screen.clone();
     call.watch.speak(move |line| watchers_screen.say(line));
-    let mut session = Session { call, screen: screen.clone(), link: None, refused: None };
+    let reading = Reading {
+        blank_lines: call.args.crlf,
+        line_by_line: matches!(call.delimiting(), Delimiting::Framed(Framing::Line, _)),
+    };
+    let mut session = Session {
+        call,
+        screen: screen.clone(),
+        times: call.watch.times(),
+        stats: Stats::new(),
+        link: None,
+        file: None,
+        refused: None,
+    };
     session.connect(" · ↑ history · /help · Ctrl-D to finish").await?;
     let editor = editor::open(&screen)?;
     let _restored = screen.can_edit().then(TerminalMode::raw);
-    let lines = editor::read_lines(editor, screen, call.args.crlf);
-    match session.run(lines).await {
+    match session.run(editor.read_lines(reading)).await {
         Ok(()) => session.finish().await,
         Err(error) => Failure::of_stdout(&error),
     }
@@ -39,7 +62,11 @@ pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
 struct Session<'a> {
     call: &'a Call<'a>,
     screen: Arc<Screen>,
+    times: watch::Shared,
+    stats: Stats,
     link: Option<Link>,
+    /// What is on its way out, before any other line.
+    file: Option<(Source, Crlf)>,
     /// Why the last connection was of no use, if TLS is why.
     refused: Option<Failure>,
 }
@@ -55,43 +82,123 @@ impl Session<'_> {
         }
         self.link = Some(Link::new(stream, self.call, self.screen.clone()));
         self.refused = None;
+        self.stats.connected();
         Ok(())
     }
 
     /// Until the person has finished. The error is one of stdout.
-    async fn run(&mut self, mut lines: Receiver<String>) -> io::Result<()> {
+    async fn run(&mut self, mut wishes: Receiver<Typed>) -> io::Result<()> {
         loop {
-            let typed = match &mut self.link {
-                None => lines.recv().await,
+            self.feed();
+            let wish = match &mut self.link {
+                None => wishes.recv().await,
                 Some(link) => tokio::select! {
-                    typed = lines.recv(), if link.takes_lines() => typed,
+                    wish = wishes.recv(), if link.takes_lines() => wish,
                     end = link.drive() => {
-                        if let Some(end) = end? {
+                        let end = end?;
+                        for took in link.round_trips() {
+                            self.stats.answered(took);
+                        }
+                        if let Some(end) = end {
                             self.ended(end);
                         }
                         continue;
                     }
                 },
             };
-            let Some(line) = typed else { return Ok(()) };
-            if self.link.is_none()
-                && let Err(failure) = self.connect("").await
-            {
-                self.screen.notice(failure.text());
-                self.screen.notice("the line was not sent (↑ brings it back)");
-                continue;
-            }
-            if let Some(link) = &mut self.link
-                && let Err(cause) = link.send(&line)
-            {
-                self.screen.notice(&format!("cannot send that: {cause}"));
+            match wish {
+                None => return Ok(()),
+                Some(Typed::Stats) => self.tell_stats(),
+                Some(Typed::Reconnect) => self.reconnect().await,
+                Some(Typed::File(path)) => self.send_file(&path).await,
+                Some(Typed::Message(line)) => self.send(&line).await,
+                // The editor does all else itself.
+                Some(_) => {}
             }
         }
+    }
+
+    async fn send(&mut self, line: &str) {
+        if self.is_connected("the line was not sent (↑ brings it back)").await
+            && let Some(link) = &mut self.link
+        {
+            match link.send(line) {
+                Ok(()) => self.stats.sent(),
+                Err(cause) => self.screen.notice(&format!("cannot send that: {cause}")),
+            }
+        }
+    }
+
+    /// Connects if there is no connection; if that fails, says so, and what it means.
+    async fn is_connected(&mut self, otherwise: &str) -> bool {
+        if self.link.is_none()
+            && let Err(failure) = self.connect("").await
+        {
+            self.screen.notice(failure.text());
+            self.screen.notice(otherwise);
+        }
+        self.link.is_some()
+    }
+
+    fn tell_stats(&mut self) {
+        for took in self.link.iter_mut().flat_map(Link::round_trips) {
+            self.stats.answered(took);
+        }
+        let times = self.times.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.screen.say(&self.stats.told(&times).to_string());
+    }
+
+    /// Whatever the server still had to say on the connection before is not heard.
+    async fn reconnect(&mut self) {
+        self.link = None;
+        self.stats.ended();
+        self.is_connected("the next line tries again").await;
+    }
+
+    async fn send_file(&mut self, path: &Path) {
+        let source = match Source::open(path) {
+            Ok(source) => source,
+            Err(cause) => return self.screen.notice(&cause),
+        };
+        if !self.is_connected("the file was not sent").await {
+            return;
+        }
+        if matches!(self.call.delimiting(), Delimiting::Framed(Framing::Line | Framing::Raw, _)) {
+            self.file = Some((source, Crlf::default()));
+            return;
+        }
+        // Here a message says where it ends, so that a file has to be one.
+        let sent = source.whole(super::REPLY_MAX).and_then(|bytes| match &mut self.link {
+            Some(link) => link.send_bytes(&bytes).map_err(|cause| format!("cannot send that: {cause}")),
+            None => Ok(()),
+        });
+        match sent {
+            Ok(()) => self.stats.sent(),
+            Err(cause) => self.screen.notice(&cause),
+        }
+    }
+
+    /// Gives the connection the next piece of a file, once what it had is out.
+    fn feed(&mut self) {
+        let (Some(link), Some((source, crlf))) = (&mut self.link, &mut self.file) else { return };
+        if !link.takes_lines() {
+            return;
+        }
+        match source.next() {
+            Ok(piece) if !piece.is_empty() => return link.send_piece(&piece, crlf),
+            Ok(_) => self.screen.say(&source.report()),
+            Err(cause) => self.screen.notice(&cause),
+        }
+        self.file = None;
     }
 
     /// Says that the connection is over; the prompt stays.
     fn ended(&mut self, end: End) {
         self.link = None;
+        self.stats.ended();
+        if let Some((source, _)) = self.file.take() {
+            self.screen.notice(&source.report());
+        }
         match end {
             End::Tls(error) => {
                 let failure = tls::failed(error);

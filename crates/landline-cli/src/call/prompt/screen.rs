@@ -8,14 +8,17 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
 use landline::event::Charset;
+use rustix::termios::tcgetwinsize;
 use rustyline::ExternalPrinter;
 use tokio::sync::Notify;
+use unicode_width::UnicodeWidthStr;
 
-use crate::call::stdio;
+use crate::call::{Took, stdio};
 use crate::terminal;
 
 /// How much text may wait for the editor, in bytes, before reading from the server stops.
@@ -24,6 +27,9 @@ const WAITING_MAX: usize = 256 * 1024;
 /// What wakes the editor: it redraws its line after printing this. It has to end in a line feed, or else one
 /// is added; one row up before it leaves the cursor where it was.
 const WAKE: &str = "\x1b[A\n";
+
+/// How far a time stands from what it is of, in columns.
+const GAP_MIN: usize = 2;
 
 #[derive(Debug)]
 pub(super) struct Screen {
@@ -70,6 +76,25 @@ impl Screen {
         } else {
             self.write(&format!("{text}{ending}"));
         }
+    }
+
+    /// Shows a reply with the time that it took at the right of its first line, if there is room.
+    pub(super) fn show_timed(&self, text: &str, took: Duration) {
+        let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+        let note = Took(took).to_string();
+        let gap = columns().and_then(|columns| columns.checked_sub(first.width() + note.width()));
+        match gap.filter(|gap| *gap >= GAP_MIN && self.has_styles()) {
+            None => self.show(text),
+            Some(gap) => {
+                let dimmed = Style::new().dimmed();
+                self.show(&format!("{first}{:gap$}{dimmed}{note}{dimmed:#}\n{rest}", ""));
+            }
+        }
+    }
+
+    /// Whether this terminal shows styles, and somebody wants them.
+    pub(super) fn has_styles(&self) -> bool {
+        self.shows_data && AutoStream::choice(&io::stdout()) != ColorChoice::Never
     }
 
     /// Waits until there is room for more to show. Cancel safe.
@@ -151,4 +176,11 @@ impl Screen {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How wide the terminal is.
+fn columns() -> Option<usize> {
+    let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    // The last column is left free: some terminals go on to the next line once it is taken.
+    usize::from(size.ws_col).checked_sub(1)
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use landline::client::{Step, Stream};
+use landline::client::{Step, Stream, Way};
 
 use super::{Seen, Watcher};
 
@@ -24,6 +24,8 @@ pub(in crate::call) struct Times {
     pub(in crate::call) local: Option<SocketAddr>,
     pub(in crate::call) tls: Option<&'static str>,
     pub(in crate::call) alpn: Option<Vec<u8>>,
+    /// What the kernel said when something passed last.
+    pub(in crate::call) way: Option<Way>,
 }
 
 impl Times {
@@ -52,7 +54,7 @@ pub(in crate::call) type Shared = Arc<Mutex<Times>>;
 pub(super) struct Clock(pub(super) Shared);
 
 impl Watcher for Clock {
-    fn see(&mut self, at: Duration, seen: &Seen<'_>, _stream: Option<&Stream>) {
+    fn see(&mut self, at: Duration, seen: &Seen<'_>, stream: Option<&Stream>) {
         let mut times = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match seen {
             Seen::Step(Step::Resolving { .. }) => *times = Times { resolving: Some(at), ..Times::default() },
@@ -71,10 +73,12 @@ impl Watcher for Clock {
             }
             Seen::Sent(bytes) => {
                 times.bytes_sent += bytes.len() as u64;
+                times.way = stream.and_then(Stream::way);
                 (times.sent, times.received) = (Some(at), None);
             }
             Seen::Received(bytes) => {
                 times.bytes_received += bytes.len() as u64;
+                times.way = stream.and_then(Stream::way);
                 times.received.get_or_insert(at);
             }
             _ => {}
