@@ -80,6 +80,11 @@ pub(crate) struct ServeArgs {
     #[arg(short, long, conflicts_with = "quiet")]
     pub(crate) verbose: bool,
 
+    /// Show each step of every socket as it happens, from socket and bind over accept, receive and send to FIN
+    /// and TIME-WAIT, with the TCP state; never what is said
+    #[arg(long, conflicts_with = "quiet")]
+    pub(crate) trace: bool,
+
     /// Say only what went wrong
     #[arg(short, long)]
     pub(crate) quiet: bool,
@@ -103,6 +108,7 @@ Examples:
   landline serve 0 --print-port           on a free port, told on stdout
   landline serve --framing line --max-message 64KiB --idle-timeout 5m
   landline serve --config landline.toml   as a file says; flags go before what it says for all listeners
+  landline serve --trace                  what happens to each socket, for those who learn
   landline serve --http 9100              with metrics at http://127.0.0.1:9100/metrics
 
 Durations are 500ms, 5s, 2m, 1h; 'none' turns a limit off. Ctrl-C stops: messages that have begun are

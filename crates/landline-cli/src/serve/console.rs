@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use landline::event::{Charset, Direction, Log, LogFormat, LogOptions, LogTime};
+use landline::event::{Charset, Direction, Log, LogFormat, LogOptions, LogTime, SocketStep};
 use landline::{CloseReason, DrainReport, Event, ListenAddr, Subscriber};
 
 use super::is_watched;
@@ -55,6 +55,7 @@ impl Console {
         options.charset = charset;
         options.time = if is_watched() { LogTime::Clock } else { LogTime::Timestamp };
         options.messages = args.verbose;
+        options.steps = args.trace;
         let log = Log::new(io::stderr(), options)?;
         Ok(Self {
             log,
@@ -166,6 +167,18 @@ impl Subscriber for Console {
 
     fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
         self.log.message(id, direction, bytes);
+    }
+
+    fn wants_steps(&self) -> bool {
+        self.log.wants_steps()
+    }
+
+    fn step(&self, step: &SocketStep) {
+        // Whoever started the server was told how it came to listen by the process before this one.
+        let is_over = self.introduction.is_over && step.id.is_none() && !self.started.load(Relaxed);
+        if !is_over {
+            self.log.step(step);
+        }
     }
 }
 

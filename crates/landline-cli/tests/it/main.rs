@@ -53,6 +53,7 @@ mod serve_takeover;
 mod serve_terminal;
 mod serve_tls;
 mod serve_tls_faults;
+mod serve_trace;
 mod serve_tutorial;
 #[cfg(target_os = "linux")]
 mod serve_units;

@@ -287,6 +287,10 @@ impl Caller {
         self.0.local_addr().unwrap().to_string()
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
+
     pub(crate) fn says(&mut self, bytes: impl AsRef<[u8]>) {
         self.0.write_all(bytes.as_ref()).unwrap();
     }

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 
 use self::line::Line;
 use self::second::Second;
-use super::{Charset, Direction, Event, Subscriber};
+use super::{Charset, Direction, Event, SocketStep, Subscriber};
 
 /// How many lines may wait to be written; what comes beyond is dropped and counted.
 const QUEUE: usize = 4096;
@@ -58,6 +58,9 @@ pub struct LogOptions {
     pub time: LogTime,
     /// Whether each message is shown, escaped: `<` came in, `>` goes out.
     pub messages: bool,
+    /// Whether each [step](SocketStep) of a socket is shown. Times are to the microsecond then, and no
+    /// connections are summed up.
+    pub steps: bool,
 }
 
 /// A subscriber that writes one line per event. When many connections come and go within one second, most are
@@ -65,11 +68,13 @@ pub struct LogOptions {
 pub struct Log {
     queue: SyncSender<Record>,
     messages: bool,
+    steps: bool,
     dropped: Arc<AtomicU64>,
 }
 
 enum Record {
     Event(Timestamp, Event),
+    Step(Timestamp, SocketStep),
     Message(Timestamp, u64, Direction, Box<[u8]>, usize),
     Plain(String),
     Finish(SyncSender<()>),
@@ -93,7 +98,7 @@ impl Log {
             second: Second::default(),
         };
         thread::Builder::new().name("landline-log".into()).spawn(move || writer.run(&records))?;
-        Ok(Self { queue, messages: options.messages, dropped })
+        Ok(Self { queue, messages: options.messages, steps: options.steps, dropped })
     }
 
     /// Writes a line that is no event, as it is: without a time and not escaped.
@@ -143,6 +148,14 @@ impl Subscriber for Log {
     fn message(&self, id: u64, direction: Direction, bytes: &[u8]) {
         let shown = &bytes[..bytes.len().min(MESSAGE_SHOWN)];
         self.put(Record::Message(Timestamp::now(), id, direction, shown.into(), bytes.len()));
+    }
+
+    fn wants_steps(&self) -> bool {
+        self.steps
+    }
+
+    fn step(&self, step: &SocketStep) {
+        self.put(Record::Step(Timestamp::now(), step.clone()));
     }
 }
 
@@ -196,13 +209,14 @@ impl Writer {
                 if self.second.is_over() {
                     self.sum_up();
                 }
-                if self.second.shows(&event) {
+                if self.options.steps || self.second.shows(&event) {
                     self.line(time, &Line::Event(&event));
                 }
             }
             Record::Message(time, id, direction, bytes, len) => {
                 self.line(time, &Line::Message { id, direction, text: &bytes, len });
             }
+            Record::Step(time, step) => self.line(time, &Line::Step(&step)),
             Record::Plain(line) => self.gather(&line),
             Record::Finish(_) => {}
         }

@@ -2,7 +2,7 @@
 //!
 //! A new thing that can happen is a new [`Event`]; logs and metrics only subscribe. An event carries ids,
 //! addresses and sizes, never a peer's bytes. What peers say is shown only to a [`Subscriber`] that asks for
-//! it.
+//! it, and so is each [`SocketStep`] on the way.
 
 mod callers;
 mod escape;
@@ -10,6 +10,7 @@ mod escape;
 mod log;
 #[cfg(feature = "metrics")]
 pub(crate) mod metrics;
+mod step;
 mod subscriber;
 mod text;
 #[cfg(feature = "tracing")]
@@ -26,6 +27,7 @@ pub use escape::{Charset, escape};
 pub use log::{Log, LogFormat, LogOptions, LogTime};
 #[cfg(feature = "metrics")]
 pub use metrics::{Metrics, ServerState};
+pub use step::{Ends, SocketStep, StepKind};
 pub use subscriber::{Direction, Recorder, Subscriber};
 #[cfg(all(feature = "takeover", target_os = "linux"))]
 pub(crate) use text::signal_name;
@@ -33,6 +35,8 @@ pub(crate) use text::signal_name;
 pub(crate) use text::{milliseconds, milliseconds_if_known};
 #[cfg(feature = "tracing")]
 pub use tracing::Tracing;
+
+pub use crate::sys::way::{TcpState, Way};
 
 /// One thing that happened. Its `Display` is one line of text without a time.
 #[derive(Debug, Clone, PartialEq, Eq)]

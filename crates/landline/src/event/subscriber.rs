@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Event;
+use super::{Event, SocketStep};
 
 /// Which way a message went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +43,16 @@ pub trait Subscriber: Send + Sync + 'static {
     fn answered(&self, took: Duration) {
         let _ = took;
     }
+
+    /// Whether [`step`](Self::step) is to be called. Asked once, when the server starts.
+    fn wants_steps(&self) -> bool {
+        false
+    }
+
+    /// Something happened to a socket. Each costs a system call more, to ask the kernel what it knows.
+    fn step(&self, step: &SocketStep) {
+        let _ = step;
+    }
 }
 
 /// Does nothing with any event.
@@ -69,6 +79,14 @@ impl<S: Subscriber + ?Sized> Subscriber for std::sync::Arc<S> {
 
     fn answered(&self, took: Duration) {
         (**self).answered(took);
+    }
+
+    fn wants_steps(&self) -> bool {
+        (**self).wants_steps()
+    }
+
+    fn step(&self, step: &SocketStep) {
+        (**self).step(step);
     }
 }
 
@@ -104,6 +122,19 @@ impl<A: Subscriber, B: Subscriber> Subscriber for (A, B) {
             self.1.answered(took);
         }
     }
+
+    fn wants_steps(&self) -> bool {
+        self.0.wants_steps() || self.1.wants_steps()
+    }
+
+    fn step(&self, step: &SocketStep) {
+        if self.0.wants_steps() {
+            self.0.step(step);
+        }
+        if self.1.wants_steps() {
+            self.1.step(step);
+        }
+    }
 }
 
 /// Keeps every event, for tests.
@@ -126,6 +157,7 @@ impl Subscriber for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::StepKind;
 
     /// Keeps how many messages it was shown, and how many times it was told.
     struct Listener(bool, Mutex<usize>);
@@ -148,18 +180,27 @@ mod tests {
         fn answered(&self, _: Duration) {
             *self.1.lock().unwrap() += 10;
         }
+
+        fn wants_steps(&self) -> bool {
+            self.0
+        }
+
+        fn step(&self, _: &SocketStep) {
+            *self.1.lock().unwrap() += 100;
+        }
     }
 
     #[test]
-    fn of_two_subscribers_both_see_events_and_only_whoever_wants_them_messages_and_times() {
+    fn of_two_subscribers_both_see_events_and_only_whoever_wants_them_all_else() {
         let recorders = (Recorder::default(), Recorder::default());
         recorders.event(&Event::BacklogLowered { asked: 2, allowed: 1 });
         assert_eq!((recorders.0.events().len(), recorders.1.events().len()), (1, 1));
-        assert!(!recorders.wants_messages() && !recorders.wants_answer_times());
+        assert!(!recorders.wants_messages() && !recorders.wants_answer_times() && !recorders.wants_steps());
         let listeners = (Listener(false, Mutex::default()), Listener(true, Mutex::default()));
-        assert!(listeners.wants_messages() && listeners.wants_answer_times());
+        assert!(listeners.wants_messages() && listeners.wants_answer_times() && listeners.wants_steps());
         listeners.message(1, Direction::In, b"hello");
         listeners.answered(Duration::ZERO);
-        assert_eq!((*listeners.0.1.lock().unwrap(), *listeners.1.1.lock().unwrap()), (0, 11));
+        listeners.step(&SocketStep { id: Some(1), kind: StepKind::Accepted, way: None });
+        assert_eq!((*listeners.0.1.lock().unwrap(), *listeners.1.1.lock().unwrap()), (0, 111));
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::table::Table;
 use crate::close::CloseReason;
-use crate::event::{Direction, Event, PeerAddr, Subscriber};
+use crate::event::{Direction, Event, PeerAddr, SocketStep, Subscriber};
 
 /// What a drain did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,5 +101,13 @@ impl Subscriber for Watch {
 
     fn answered(&self, took: Duration) {
         self.subscriber.answered(took);
+    }
+
+    fn wants_steps(&self) -> bool {
+        self.subscriber.wants_steps()
+    }
+
+    fn step(&self, step: &SocketStep) {
+        self.subscriber.step(step);
     }
 }

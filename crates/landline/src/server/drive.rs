@@ -19,6 +19,7 @@ use super::table::Phase;
 use crate::buffer::Pool;
 use crate::close::{CloseReason, Farewell};
 use crate::error::Outcome;
+use crate::event::StepKind;
 use crate::tls::HandshakeFault;
 
 /// How long a farewell waits for the peer to end its side.
@@ -83,6 +84,7 @@ async fn open(link: &Link) -> bool {
     let mut handshake = Box::pin(handshake);
     match supervise(link, handshake.as_mut()).await {
         Ended::Returned(Ok(())) => {
+            link.tell(|| StepKind::Secured);
             link.restart(Phase::Idle);
             return true;
         }

@@ -1,6 +1,7 @@
 //! What a connection's handle, its driver and its thread share: the socket, its slot, and how it is to end.
 
 mod order;
+mod steps;
 
 use std::cell::{Cell, OnceCell};
 use std::fmt;
@@ -25,7 +26,7 @@ use super::stream::{Readable, Stream};
 use super::table::{Phase, Seat, Slot};
 use crate::buffer::Buffer;
 use crate::close::CloseReason;
-use crate::event::{Event, Via};
+use crate::event::{Ends, Event, StepKind, Via};
 use crate::fault::{Step, passed};
 use crate::sys::socket;
 use crate::tls::Secured;
@@ -47,6 +48,8 @@ pub(crate) struct Link {
     retiring: Cell<bool>,
     reason: Cell<Option<CloseReason>>,
     peer_ended: Cell<bool>,
+    /// Who has ended, and who first.
+    ends: Cell<Ends>,
     write_waits: Cell<bool>,
     /// Who wants to know that it is to end at its next message boundary.
     ending: OnceCell<CancellationToken>,
@@ -87,7 +90,9 @@ impl Link {
         let (slot, via) = (beginning.seat.slot(), beginning.via);
         let (id, peer, open) = (slot.id(), slot.peer(), local.table.open());
         local.emit(&Event::Connected { id, peer, via, open });
-        Self::resume(local, beginning)
+        let link = Self::resume(local, beginning);
+        link.tell(|| StepKind::Accepted);
+        link
     }
 
     /// Goes on with the life of a connection that is in the table.
@@ -109,6 +114,7 @@ impl Link {
             detail: Cell::default(),
             saved: Cell::default(),
             peer_ended: Cell::new(false),
+            ends: Cell::default(),
             write_waits: Cell::new(false),
             _guest: guest,
         })
@@ -251,6 +257,9 @@ impl Link {
                 self.slot().received(count);
                 if count == 0 && buffer.remaining() > 0 {
                     self.peer_ended.set(true);
+                    self.ended_by_peer();
+                } else {
+                    self.tell(|| StepKind::Received { bytes: count, total: self.slot().bytes_in() });
                 }
                 Poll::Ready(Ok(count))
             }
@@ -296,6 +305,7 @@ impl Link {
             Poll::Ready(Ok(count)) => {
                 self.write_waits.set(false);
                 self.slot().sent(count);
+                self.tell(|| StepKind::Sent { bytes: count, total: self.slot().bytes_out() });
                 if self.slot().phase() == Phase::Sending {
                     self.restart(Phase::Sending);
                 }
@@ -328,7 +338,11 @@ impl Link {
     }
 
     pub(crate) fn poll_shutdown(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.stream.poll_shutdown(cx)
+        let outcome = ready!(self.stream.poll_shutdown(cx));
+        if outcome.is_ok() {
+            self.ended();
+        }
+        Poll::Ready(outcome)
     }
 
     fn failed(&self, error: io::Error) -> io::Error {
@@ -339,6 +353,7 @@ impl Link {
         } else {
             self.settle(reason);
         }
+        self.lost(reason);
         error
     }
 
@@ -379,6 +394,7 @@ impl Link {
     pub(crate) fn reset_on_close(&self) {
         if let Some(socket) = self.stream.as_socket() {
             socket::reset_on_close(&socket);
+            self.ends.set(Ends::Reset);
         }
     }
 }
@@ -388,6 +404,7 @@ impl Drop for Link {
         if let Some(outbox) = self.peer.outbox() {
             outbox.close();
         }
+        self.closing();
         let (peer, slot) = (self.peer.name(), self.peer.slot());
         let lasted = self.local.clock.precise().saturating_sub(slot.accepted());
         let closed = Event::Closed {

@@ -14,7 +14,7 @@ use super::config::Policy;
 use super::socket_file::SocketFile;
 use crate::address::Address;
 use crate::error::{Error, Kind};
-use crate::event::{Charset, escape};
+use crate::event::{Charset, SocketStep, StepKind, Subscriber, escape};
 use crate::sys::socket;
 use crate::takeover::{self, OnRecord};
 
@@ -36,6 +36,8 @@ pub(crate) struct Bound {
     pub(crate) address: ListenAddr,
     /// Declared before the socket, so dropped before it: whoever finds no file calls nobody.
     file: Option<SocketFile>,
+    /// Whether it was made here, and not found.
+    is_new: bool,
     /// Dropped before the socket, too: its number can be another's afterwards.
     on_record: Option<OnRecord>,
     pub(crate) socket: Socket,
@@ -128,14 +130,14 @@ fn candidates(address: &Address) -> Result<Vec<SocketAddr>, Error> {
 fn listen_on(asked: &Address, candidate: SocketAddr, backlog: u32) -> io::Result<Bound> {
     let socket = socket::listen(candidate, asked.host().is_none(), as_int(backlog))?;
     let address = ListenAddr::Ip(socket.local_addr()?.as_socket().unwrap_or(candidate));
-    Ok(Bound { asked: asked.clone(), address, file: None, on_record: None, socket })
+    Ok(Bound { asked: asked.clone(), address, file: None, is_new: true, on_record: None, socket })
 }
 
 fn listen_on_path(asked: &Address, path: &Path, backlog: u32) -> Result<Bound, Error> {
     let (socket, file) =
         SocketFile::bind(path, as_int(backlog)).map_err(|error| cannot_listen(asked, error))?;
     let address = ListenAddr::Unix(path.into());
-    Ok(Bound { asked: asked.clone(), address, file: Some(file), on_record: None, socket })
+    Ok(Bound { asked: asked.clone(), address, file: Some(file), is_new: true, on_record: None, socket })
 }
 
 /// Goes on with a socket that a worker before this one has left, and with its file.
@@ -146,7 +148,7 @@ fn take_over(asked: &Address, socket: Socket, on_record: OnRecord) -> Result<Bou
     // Somebody may have taken the file away, as they may under any server.
     let file = asked.path().filter(|_| !on_record.is_closed()).and_then(|path| SocketFile::of(path).ok());
     let address = asked.path().map_or(address, |path| ListenAddr::Unix(path.into()));
-    Ok(Bound { asked: asked.clone(), address, file, on_record: Some(on_record), socket })
+    Ok(Bound { asked: asked.clone(), address, file, is_new: false, on_record: Some(on_record), socket })
 }
 
 /// Takes over a socket that listens already.
@@ -154,7 +156,7 @@ fn inherit(asked: &Address, socket: io::Result<Socket>) -> Result<Bound, Error> 
     let inherited = socket.and_then(|socket| Ok((local_address(&socket)?, socket)));
     let (address, socket) = inherited.map_err(|error| cannot_listen(asked, error))?;
     // A file belongs to whoever made it.
-    Ok(Bound { asked: asked.clone(), address, file: None, on_record: None, socket })
+    Ok(Bound { asked: asked.clone(), address, file: None, is_new: false, on_record: None, socket })
 }
 
 fn local_address(socket: &Socket) -> io::Result<ListenAddr> {
@@ -170,6 +172,18 @@ impl Bound {
     #[cfg(all(target_os = "linux", feature = "takeover"))]
     pub(crate) fn leave_file(mut self) {
         self.file.iter_mut().for_each(SocketFile::leave);
+    }
+
+    /// Says how it came to listen.
+    pub(crate) fn tell_steps(&self, backlog: u32, events: &dyn Subscriber) {
+        let way = crate::client::way(&self.socket);
+        let tell = |kind, way| events.step(&SocketStep { id: None, kind, way });
+        if self.is_new {
+            tell(StepKind::Socket { address: self.address.clone() }, None);
+            tell(StepKind::Bound { address: self.address.clone() }, None);
+        }
+        let most = socket::backlog_max().and_then(|most| u32::try_from(most).ok());
+        tell(StepKind::Listening { backlog: most.map_or(backlog, |most| most.min(backlog)) }, way);
     }
 
     /// Whether nobody can call there any more, because the server is ending: it is here for those who have.

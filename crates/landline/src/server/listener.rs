@@ -18,7 +18,7 @@ use super::peer::Peer;
 use super::stream::Stream;
 use crate::buffer::Pool;
 use crate::error::{Error, Kind};
-use crate::event::{PeerAddr, Subscriber};
+use crate::event::{Event, PeerAddr, Subscriber};
 use crate::tls::Terms;
 
 /// A listening socket with its policy.
@@ -81,6 +81,14 @@ impl Listener {
             Some(terms) => Stream::tls(socket, terms, pool, handshake),
             None => Stream::socket(socket),
         }
+    }
+
+    /// Says that it takes callers.
+    pub(crate) fn tell(&self, events: &dyn Subscriber) {
+        if events.wants_steps() {
+            self.bound.tell_steps(self.policy.backlog, events);
+        }
+        events.event(&Event::Listening { address: self.bound.address.clone() });
     }
 
     /// Begins to renew what it speaks TLS with, if that can be renewed.

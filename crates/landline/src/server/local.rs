@@ -113,6 +113,8 @@ pub(crate) struct Local {
     share: Share,
     /// Whether the subscriber wants to see what is said.
     pub(crate) shows_messages: bool,
+    /// Whether it wants to know each step of a socket.
+    pub(crate) shows_steps: bool,
     /// Which answers are timed.
     pub(crate) sampler: Sampler,
     pub(crate) pool: Rc<Pool>,
@@ -160,6 +162,7 @@ impl Local {
             thread,
             pulse,
             shows_messages: share.events.wants_messages(),
+            shows_steps: share.events.wants_steps(),
             sampler: Sampler::new(share.events.wants_answer_times()),
             share,
             pool,

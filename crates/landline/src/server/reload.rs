@@ -69,7 +69,7 @@ pub(super) async fn reload(fleet: &Fleet, anew: Serving) -> Result<(), Error> {
     fleet.follow(Arc::new(plan)).await;
     for listener in new {
         tell_of_backlog(&listener, &*share.events);
-        share.events.event(&Event::Listening { address: listener.bound.address.clone() });
+        listener.tell(&*share.events);
     }
     for address in gone {
         share.events.event(&Event::ListenerClosed { address });

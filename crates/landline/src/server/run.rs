@@ -173,7 +173,7 @@ impl Serving {
         let plan = fleet.plan();
         let listeners = plan.iter().flat_map(|plan| &plan.listeners);
         for listener in listeners.filter(|listener| !listener.bound.is_closed()) {
-            watch.event(&Event::Listening { address: listener.bound.address.clone() });
+            listener.tell(&*watch);
             listener.renew(&fleet.share().events);
         }
         watch.event(&Event::Started { max_connections, lowered, threads });

@@ -17,6 +17,22 @@ pub struct Way {
     pub segment_max: u32,
 }
 
+/// `ESTABLISHED, rtt 0.023ms, MSS 1448 B`; of a listener, its state alone.
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Way { state, round_trip, segment_max, retransmits } = self;
+        write!(f, "{state}")?;
+        if *state == TcpState::Listen {
+            return Ok(());
+        }
+        write!(f, ", rtt {:.3}ms, MSS {segment_max} B", round_trip.as_secs_f64() * 1e3)?;
+        match retransmits {
+            0 => Ok(()),
+            count => write!(f, ", {count} sent again"),
+        }
+    }
+}
+
 /// The states of a TCP connection (RFC 9293, section 3.3.2), by the names they have there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]

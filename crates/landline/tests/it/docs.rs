@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use landline::event::{Named, PeerAddr, Refusal, Via};
+use landline::event::{Named, PeerAddr, Refusal, StepKind, Via};
 use landline::{CloseReason, Config, Event, ListenAddr, MAX_CONNECTIONS, Policy};
 
 fn page(name: &str) -> String {
@@ -112,6 +112,13 @@ fn every_event_has_the_name_and_the_fields_in_json_that_the_docs_list() {
         listed.sort_unstable();
         assert_eq!(listed, fields, "{name}");
     }
+}
+
+#[test]
+fn every_step_of_a_socket_is_listed_and_nothing_else_is() {
+    let page = page("events.md");
+    let listed: Vec<&str> = rows(section(&page, "Steps of a socket")).into_iter().map(|row| row[0]).collect();
+    assert_eq!(listed, StepKind::NAMES);
 }
 
 #[test]

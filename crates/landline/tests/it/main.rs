@@ -23,6 +23,7 @@ mod proxied;
 mod push;
 mod reload;
 mod serving;
+mod steps;
 mod support;
 #[cfg(feature = "tls")]
 mod tls;

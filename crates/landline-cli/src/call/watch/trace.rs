@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use landline::ListenAddr;
-use landline::client::{Step, Stream, TcpState, Way};
+use landline::client::{Step, Stream, TcpState};
 use landline::error::describe;
 use landline::event::{Charset, escape};
 
@@ -63,7 +63,7 @@ impl Watcher for Trace {
         };
         // What is in TIME-WAIT is no longer this socket's, which is closed then.
         let way = connection.and_then(Stream::way).filter(|way| way.state != TcpState::Closed);
-        let facts = way.map(|way| format!(" [{}]", Facts(way))).unwrap_or_default();
+        let facts = way.map(|way| format!(" [{way}]")).unwrap_or_default();
         self.speaker.say(&format!("{:>9} {what:<8} {words}{facts}", Since(at).to_string()));
     }
 }
@@ -184,20 +184,6 @@ fn why(cause: &io::Error) -> String {
             "refused; the host answered with an RST, since nothing listens there".to_owned()
         }
         _ => describe(cause),
-    }
-}
-
-/// What the kernel says of a connection.
-struct Facts(Way);
-
-impl fmt::Display for Facts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Way { state, round_trip, segment_max, retransmits, .. } = self.0;
-        write!(f, "{state}, rtt {:.3}ms, MSS {segment_max} B", round_trip.as_secs_f64() * 1e3)?;
-        match retransmits {
-            0 => Ok(()),
-            count => write!(f, ", {count} sent again"),
-        }
     }
 }
 

@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use serde::Serialize;
 
 use super::{LogFormat, LogOptions, LogTime};
-use crate::event::{Charset, Direction, Event, escape, text};
+use crate::event::{Charset, Direction, Event, SocketStep, escape, text};
 
 /// Whatever has a line.
 #[derive(Serialize)]
@@ -30,6 +30,7 @@ pub(super) enum Line<'a> {
     Dropped {
         count: u64,
     },
+    Step(&'a SocketStep),
     /// Has a tag of its own.
     #[serde(untagged)]
     Event(&'a Event),
@@ -45,18 +46,20 @@ struct Timed<'a> {
 impl Line<'_> {
     /// The whole line, without its end.
     pub(super) fn written(&self, time: Timestamp, options: LogOptions) -> String {
+        // Between two steps there may be less than a millisecond.
+        let digits = if options.steps { 6 } else { 3 };
         match options.format {
-            LogFormat::Text => format!("{} {}", clock(time, options.time), self.text(options.charset)),
+            LogFormat::Text => format!("{} {}", clock(time, options, digits), self.text(options.charset)),
             // The fields are numbers and ASCII strings: they always have a JSON form.
-            LogFormat::Json => {
-                serde_json::to_string(&Timed { time: format!("{time:.3}"), line: self }).unwrap_or_default()
-            }
+            LogFormat::Json => serde_json::to_string(&Timed { time: format!("{time:.digits$}"), line: self })
+                .unwrap_or_default(),
         }
     }
 
     fn text(&self, charset: Charset) -> String {
         match self {
             Line::Event(event) => event.line(charset),
+            Line::Step(step) => step.line(charset),
             Line::Message { id, direction, text, len } => {
                 let arrow = if *direction == Direction::In { '<' } else { '>' };
                 let mut line = format!("#{id} {arrow} {}", escape(text, charset));
@@ -87,9 +90,12 @@ fn escaped<S: serde::Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, 
     serializer.serialize_str(&escape(bytes, Charset::Ascii))
 }
 
-fn clock(time: Timestamp, how: LogTime) -> String {
-    match how {
-        LogTime::Clock => time.to_zoned(TimeZone::system()).strftime("%H:%M:%S").to_string(),
-        LogTime::Timestamp => format!("{time:.3}"),
+fn clock(time: Timestamp, options: LogOptions, digits: usize) -> String {
+    match options.time {
+        LogTime::Clock => {
+            let format = if options.steps { "%H:%M:%S%.6f" } else { "%H:%M:%S" };
+            time.to_zoned(TimeZone::system()).strftime(format).to_string()
+        }
+        LogTime::Timestamp => format!("{time:.digits$}"),
     }
 }
