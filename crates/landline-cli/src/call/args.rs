@@ -70,6 +70,9 @@ pub(crate) struct CallArgs {
 
     #[command(flatten, next_help_heading = "TLS")]
     pub(crate) tls: TlsArgs,
+
+    #[command(flatten, next_help_heading = "As a pipe")]
+    pub(crate) pipe: PipeArgs,
 }
 
 /// The bytes that end a message.
@@ -179,6 +182,33 @@ pub(crate) struct WatchArgs {
     pub(crate) output: Option<PathBuf>,
 }
 
+/// When `landline call` is over as a pipe, and which of the two directions it has.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct PipeArgs {
+    /// Leave this long after all that stdin gave is sent, even if the server has not closed
+    #[arg(long, value_name = "DUR", value_parser = units::duration)]
+    pub(crate) eof_wait: Option<Duration>,
+
+    /// Keep our side open at the end of stdin: no FIN is sent before it is over
+    #[arg(long)]
+    pub(crate) no_shutdown: bool,
+
+    /// Throw away what the server says; leave when it has closed, and so has all that stdin gave
+    #[arg(long)]
+    pub(crate) send_only: bool,
+
+    /// Leave stdin alone, and print what the server says until it closes
+    #[arg(long, conflicts_with = "send_only")]
+    pub(crate) recv_only: bool,
+}
+
+impl PipeArgs {
+    /// Whether bytes pass in one direction only.
+    pub(crate) fn is_one_way(&self) -> bool {
+        self.send_only || self.recv_only
+    }
+}
+
 fn source(text: &str) -> Result<SocketAddr, String> {
     let alone = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     match (alone.parse::<IpAddr>(), text.parse()) {
@@ -225,13 +255,15 @@ What it does depends on how it is started:
   prompt    on a terminal: type lines, see the replies as they come, Ctrl-D to finish
   one shot  with MESSAGEs: sends one, prints its reply, sends the next; then leaves
   pipe      with stdin redirected: bytes in, bytes out, nothing added; at the end of stdin it
-            reads on until the server has closed too
+            reads on until the server has closed too (--eof-wait says for how long at most)
 
 Examples:
   landline call                           talk to 127.0.0.1:8081
   landline call 8081 hello                one message, one reply
   landline call --crlf example.com:25     SMTP by hand
   printf 'GET / HTTP/1.0\\r\\n\\r\\n' | landline call example.com:80
+  landline call --recv-only server:22 --eof-wait 1s
+                                          what a server says unasked
   landline call 8081 -- --help            a message that looks like a flag
   landline call --tls example.com:443     encrypted, and with the server verified
 

@@ -47,13 +47,15 @@ struct Call<'a> {
 
 /// Calls as told, until the conversation is over.
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
-    let mode = choose(!args.messages.is_empty() || args.once.probe, std::io::stdin().is_terminal());
+    let is_prompt = std::io::stdin().is_terminal() && !args.pipe.is_one_way();
+    let mode = choose(!args.messages.is_empty() || args.once.probe, is_prompt);
     args.once.check(mode == Mode::Once)?;
     if mode == Mode::Pipe && args.delimiter.is_some() {
         let text = "--delimiter has no meaning here: stdin is a pipe, and a pipe passes bytes as they are";
         return Err(Failure::new(Exit::Usage, text).hint("leave it out, or give the MESSAGEs as arguments"));
     }
     let framing = check(mode, args.framing, args.crlf)?;
+    pipe::check(mode, args)?;
     let connector = connector(args)?;
     let watch = Watch::new(&args.watch)?;
     let call = Call { args, connector: watch.way_of(connector), framing, watch };

@@ -1,6 +1,8 @@
 //! As a pipe: stdin to the server, the server to stdout, byte for byte, with nothing added or held back.
 
 use std::io;
+use std::pin::pin;
+use std::time::Duration;
 
 use landline::client::{self, TLS_ALERTS_LEN_MAX};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -9,7 +11,7 @@ use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::crlf::Crlf;
 use super::stdio::{self, CHUNK_SIZE, Input};
-use super::{Call, CallArgs, tls};
+use super::{Call, CallArgs, Mode, tls};
 use crate::exit::{Exit, Failure};
 
 /// How the sending side ended.
@@ -32,11 +34,53 @@ struct Received {
     first: Vec<u8>,
 }
 
+/// What each side has to know of the other.
+#[derive(Default)]
+struct Ends {
+    /// The server has closed.
+    closed: Notify,
+    /// All that stdin gave is out.
+    sent: Notify,
+}
+
+/// Refuses what has no meaning where it was said.
+pub(super) fn check(mode: Mode, args: &CallArgs) -> Result<(), Failure> {
+    let pipe = &args.pipe;
+    let flags = [
+        ("--eof-wait", pipe.eof_wait.is_some()),
+        ("--no-shutdown", pipe.no_shutdown),
+        ("--send-only", pipe.send_only),
+        ("--recv-only", pipe.recv_only),
+    ];
+    let given = flags.iter().find(|(_, is_given)| *is_given).map(|(flag, _)| *flag);
+    let (text, hint) = match (mode, given) {
+        (Mode::Pipe, _) if pipe.recv_only && (pipe.no_shutdown || args.crlf) => {
+            let flag = if args.crlf { "--crlf" } else { "--no-shutdown" };
+            let text = format!("{flag} has no meaning with --recv-only: nothing is sent");
+            (text, format!("leave {flag} out"))
+        }
+        (Mode::Once, Some(flag)) => {
+            let text = format!("{flag} has no meaning with MESSAGEs: they are sent, not what stdin gives");
+            (text, format!("leave {flag} out, or give them by stdin: printf 'MESSAGE\\n' | landline call …"))
+        }
+        (Mode::Prompt, Some(flag)) => {
+            let text = format!("{flag} has no meaning at the prompt: it is for a pipe");
+            (text, "--timeout sets how long to wait for the server after Ctrl-D".to_owned())
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::new(Exit::Usage, text).hint(hint))
+}
+
 /// Passes bytes both ways until the server has closed.
 ///
 /// At the end of stdin the server gets a FIN, after the end of TLS where that is spoken, and what it still
 /// says is printed. When the server closes first, what stdin has already given is sent, then it is over, even
 /// if stdin stays open.
+///
+/// Only its close shows that the server has heard everything: to leave before that may reset the connection,
+/// and destroy what it has not read yet. So it is waited for even by whoever only sends; `--eof-wait` says
+/// for how long.
 pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
     let args = call.args;
     let (reader, writer) = call.connect().await?.stream.into_split();
@@ -48,27 +92,37 @@ pub(super) async fn run(call: &Call<'_>) -> Result<(), Failure> {
 }
 
 /// Returns once every byte that came is printed: only then anything is said about how it ended.
-async fn pass<R, W>(args: &CallArgs, reader: R, writer: W) -> Result<(Sent, Received), Failure>
+async fn pass<R, W>(args: &CallArgs, reader: R, mut writer: W) -> Result<(Sent, Received), Failure>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let (output, stdout) = stdio::write_stdout();
-    let closed = Notify::new();
-    let crlf = args.crlf.then(Crlf::default);
-    let upload = async { Ok::<_, StdoutGone>(upload(stdio::read_stdin(), writer, crlf, &closed).await) };
+    let (output, stdout) = if args.pipe.send_only { (None, None) } else { some(stdio::write_stdout()) };
+    let ends = Ends::default();
+    let upload = async {
+        // Whoever is to send nothing has sent everything.
+        let sent =
+            if args.pipe.recv_only { Sent::All } else { upload(args, &mut writer, &ends.closed).await };
+        ends.sent.notify_one();
+        Ok::<_, StdoutGone>(sent)
+    };
     let download = async {
-        let ended = download(reader, output).await?;
-        closed.notify_one();
+        let ended = download(reader, output, leave(args.pipe.eof_wait, &ends.sent)).await?;
+        ends.closed.notify_one();
         Ok(ended)
     };
+    // To drop the writer is to send a FIN, so it lives until the end.
     let ended = tokio::try_join!(upload, download);
-    let printed = stdout.join().unwrap_or_else(|_| Err(io::Error::other("the printing thread failed")));
-    if let Err(error) = &printed {
-        Failure::of_stdout(error)?;
+    let gone = |_| Err(io::Error::other("the printing thread failed"));
+    if let Err(error) = stdout.map_or(Ok(()), |thread| thread.join().unwrap_or_else(gone)) {
+        Failure::of_stdout(&error)?;
     }
     // Whoever read stdout has gone, and that is in order.
     Ok(ended.unwrap_or((Sent::All, Received { ended: Ok(()), first: Vec::new() })))
+}
+
+fn some<A, B>((a, b): (A, B)) -> (Option<A>, Option<B>) {
+    (Some(a), Some(b))
 }
 
 /// What its two sides say of the whole.
@@ -88,15 +142,12 @@ fn judge(args: &CallArgs, sent: Sent, received: io::Result<()>) -> Result<(), Fa
     }
 }
 
-/// Sends what stdin gives, then a FIN.
-async fn upload<W: AsyncWrite + Unpin>(
-    mut input: Receiver<Input>,
-    mut writer: W,
-    mut crlf: Option<Crlf>,
-    closed: &Notify,
-) -> Sent {
+/// Sends what stdin gives, then a FIN unless our side is to stay open.
+async fn upload<W: AsyncWrite + Unpin>(args: &CallArgs, writer: &mut W, closed: &Notify) -> Sent {
+    let mut input: Receiver<Input> = stdio::read_stdin();
+    let mut crlf = args.crlf.then(Crlf::default);
     let mut dry = false;
-    loop {
+    let sent = loop {
         let item = tokio::select! {
             biased;
             item = input.recv() => item,
@@ -104,21 +155,25 @@ async fn upload<W: AsyncWrite + Unpin>(
         };
         dry = matches!(item, Some(Input::Dry));
         let written = match item {
-            None => return writer.shutdown().await.map_or_else(Sent::Refused, |()| Sent::All),
+            None => break Sent::All,
             Some(Input::Dry) => Ok(()),
             Some(Input::Chunk(chunk)) => match &mut crlf {
-                None => write(&mut writer, &chunk).await,
-                Some(crlf) => write(&mut writer, &crlf.convert(&chunk)).await,
+                None => write(writer, &chunk).await,
+                Some(crlf) => write(writer, &crlf.convert(&chunk)).await,
             },
-            Some(Input::Failed(error)) => {
-                // The server may still have something to say to what it got.
-                let _ = writer.shutdown().await;
-                return Sent::NoInput(error);
-            }
+            // The server may still have something to say to what it got.
+            Some(Input::Failed(error)) => break Sent::NoInput(error),
         };
         if let Err(error) = written {
             return Sent::Refused(error);
         }
+    };
+    if args.pipe.no_shutdown {
+        return sent;
+    }
+    match (writer.shutdown().await, sent) {
+        (Err(error), Sent::All) => Sent::Refused(error),
+        (_, sent) => sent,
     }
 }
 
@@ -128,21 +183,43 @@ async fn write<W: AsyncWrite + Unpin>(writer: &mut W, bytes: &[u8]) -> io::Resul
     writer.flush().await
 }
 
-/// Prints what the server says until it closes.
+/// When to leave a server that does not close: so long after all is sent. Without a wait, never.
+async fn leave(wait: Option<Duration>, sent: &Notify) {
+    match wait {
+        None => std::future::pending().await,
+        Some(wait) => {
+            sent.notified().await;
+            tokio::time::sleep(wait).await;
+        }
+    }
+}
+
+/// Prints what the server says until it closes, or until it is time to leave. What was received is printed
+/// even then.
 async fn download<R: AsyncRead + Unpin>(
     mut reader: R,
-    output: Sender<Vec<u8>>,
+    output: Option<Sender<Vec<u8>>>,
+    leave: impl Future<Output = ()>,
 ) -> Result<Received, StdoutGone> {
+    let mut leave = pin!(leave);
     let mut first = Vec::new();
     let ended = loop {
         let mut chunk = Vec::with_capacity(CHUNK_SIZE);
-        match reader.read_buf(&mut chunk).await {
+        // A server that never stops talking does not keep us.
+        let read = tokio::select! {
+            biased;
+            () = &mut leave => break Ok(()),
+            read = reader.read_buf(&mut chunk) => read,
+        };
+        match read {
             Ok(0) => break Ok(()),
             Ok(count) => {
                 // One more tells that there is more.
                 let missing = (TLS_ALERTS_LEN_MAX + 1).saturating_sub(first.len());
                 first.extend_from_slice(&chunk[..missing.min(count)]);
-                output.send(chunk).await.map_err(|_| StdoutGone)?;
+                if let Some(output) = &output {
+                    output.send(chunk).await.map_err(|_| StdoutGone)?;
+                }
             }
             Err(error) => break Err(error),
         }
