@@ -15,6 +15,7 @@ mod call_outcomes;
 mod call_pipe;
 mod call_prompt;
 mod call_reach;
+mod call_table;
 mod call_tls;
 mod call_watch;
 mod certificates;
