@@ -15,6 +15,7 @@ mod list;
 pub(crate) mod load;
 mod network;
 mod nginx;
+mod pipe;
 pub(crate) mod proc;
 pub(crate) mod program;
 pub(crate) mod reference;
@@ -100,6 +101,11 @@ const TRIALS: &[Trial] = &[
     },
     Trial { name: "tls", about: "CPU time of TLS, next to nginx and HAProxy that end it", run: tls::run },
     Trial { name: "wrk", about: "CPU time of the load generator for a request, next to wrk", run: wrk::run },
+    Trial {
+        name: "pipe",
+        about: "a gigabyte through call as a pipe, next to ncat and socat",
+        run: pipe::run,
+    },
 ];
 
 /// Says which trials there are.
