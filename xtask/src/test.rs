@@ -45,6 +45,20 @@ const NEEDS: &[Need] = &[
         package: "util-linux",
         reason: "the test that starts a server which is to keep its capabilities",
     },
+    Need {
+        program: "redis-server",
+        package: "redis-server",
+        reason: "the tests that call other people's servers",
+    },
+    Need { program: "memcached", package: "memcached", reason: "the same" },
+    Need {
+        program: "/usr/share/doc/python3-aiosmtpd",
+        package: "python3-aiosmtpd",
+        reason: "the same: mail",
+    },
+    Need { program: "/usr/sbin/sshd", package: "openssh-server", reason: "the same" },
+    Need { program: "ncat", package: "ncat", reason: "the same" },
+    Need { program: "socat", package: "socat", reason: "the same" },
     // Debian has what makes such a folder in a package of its own.
     Need {
         program: "/usr/share/doc/python3-venv",

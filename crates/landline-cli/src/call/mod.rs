@@ -6,6 +6,7 @@ mod once;
 mod pipe;
 mod prompt;
 mod show;
+mod silence;
 mod stdio;
 mod tls;
 mod watch;

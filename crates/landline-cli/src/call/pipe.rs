@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::crlf::Crlf;
+use super::silence::Silence;
 use super::stdio::{self, CHUNK_SIZE, Input};
 use super::{Call, CallArgs, Mode, tls};
 use crate::exit::{Exit, Failure};
@@ -35,12 +36,12 @@ struct Received {
 }
 
 /// What each side has to know of the other.
-#[derive(Default)]
 struct Ends {
     /// The server has closed.
     closed: Notify,
     /// All that stdin gave is out.
     sent: Notify,
+    silence: Silence,
 }
 
 /// Refuses what has no meaning where it was said.
@@ -74,8 +75,8 @@ pub(super) fn check(mode: Mode, args: &CallArgs) -> Result<(), Failure> {
 
 /// Passes bytes both ways until the server has closed.
 ///
-/// At the end of stdin the server gets a FIN, after the end of TLS where that is spoken, and what it still
-/// says is printed. When the server closes first, what stdin has already given is sent, then it is over, even
+/// At the end of stdin the server gets a FIN, and what it still says is printed. Where TLS is spoken, its end
+/// goes before the FIN, and waits until the server has fallen silent. When the server closes first, what stdin has already given is sent, then it is over, even
 /// if stdin stays open.
 ///
 /// Only its close shows that the server has heard everything: to leave before that may reset the connection,
@@ -98,16 +99,15 @@ where
     W: AsyncWrite + Unpin,
 {
     let (output, stdout) = if args.pipe.send_only { (None, None) } else { some(stdio::write_stdout()) };
-    let ends = Ends::default();
+    let ends = Ends { closed: Notify::new(), sent: Notify::new(), silence: Silence::new() };
     let upload = async {
+        let sent = if args.pipe.recv_only { Sent::All } else { upload(args, &mut writer, &ends).await };
         // Whoever is to send nothing has sent everything.
-        let sent =
-            if args.pipe.recv_only { Sent::All } else { upload(args, &mut writer, &ends.closed).await };
         ends.sent.notify_one();
         Ok::<_, StdoutGone>(sent)
     };
     let download = async {
-        let ended = download(reader, output, leave(args.pipe.eof_wait, &ends.sent)).await?;
+        let ended = download(reader, output, args.pipe.eof_wait, &ends).await?;
         ends.closed.notify_one();
         Ok(ended)
     };
@@ -143,7 +143,7 @@ fn judge(args: &CallArgs, sent: Sent, received: io::Result<()>) -> Result<(), Fa
 }
 
 /// Sends what stdin gives, then a FIN unless our side is to stay open.
-async fn upload<W: AsyncWrite + Unpin>(args: &CallArgs, writer: &mut W, closed: &Notify) -> Sent {
+async fn upload<W: AsyncWrite + Unpin>(args: &CallArgs, writer: &mut W, ends: &Ends) -> Sent {
     let mut input: Receiver<Input> = stdio::read_stdin();
     let mut crlf = args.crlf.then(Crlf::default);
     let mut dry = false;
@@ -151,7 +151,7 @@ async fn upload<W: AsyncWrite + Unpin>(args: &CallArgs, writer: &mut W, closed: 
         let item = tokio::select! {
             biased;
             item = input.recv() => item,
-            () = closed.notified(), if dry => return Sent::All,
+            () = ends.closed.notified(), if dry => return Sent::All,
         };
         dry = matches!(item, Some(Input::Dry));
         let written = match item {
@@ -167,9 +167,18 @@ async fn upload<W: AsyncWrite + Unpin>(args: &CallArgs, writer: &mut W, closed: 
         if let Err(error) = written {
             return Sent::Refused(error);
         }
+        ends.silence.said();
     };
     if args.pipe.no_shutdown {
         return sent;
+    }
+    if args.tls.tls {
+        ends.sent.notify_one();
+        tokio::select! {
+            biased;
+            () = ends.closed.notified() => return sent,
+            () = ends.silence.falls() => {}
+        }
     }
     match (writer.shutdown().await, sent) {
         (Err(error), Sent::All) => Sent::Refused(error),
@@ -199,9 +208,10 @@ async fn leave(wait: Option<Duration>, sent: &Notify) {
 async fn download<R: AsyncRead + Unpin>(
     mut reader: R,
     output: Option<Sender<Vec<u8>>>,
-    leave: impl Future<Output = ()>,
+    wait: Option<Duration>,
+    ends: &Ends,
 ) -> Result<Received, StdoutGone> {
-    let mut leave = pin!(leave);
+    let mut leave = pin!(leave(wait, &ends.sent));
     let mut first = Vec::new();
     let ended = loop {
         let mut chunk = Vec::with_capacity(CHUNK_SIZE);
@@ -214,6 +224,7 @@ async fn download<R: AsyncRead + Unpin>(
         match read {
             Ok(0) => break Ok(()),
             Ok(count) => {
+                ends.silence.heard();
                 // One more tells that there is more.
                 let missing = (TLS_ALERTS_LEN_MAX + 1).saturating_sub(first.len());
                 first.extend_from_slice(&chunk[..missing.min(count)]);

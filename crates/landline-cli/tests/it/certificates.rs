@@ -26,6 +26,10 @@ impl Folder {
         Self(path)
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Writes a file, and returns its path as it is typed.
     pub(crate) fn file(&self, name: &str, text: &str) -> String {
         let path = self.0.join(name);

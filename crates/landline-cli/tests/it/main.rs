@@ -15,6 +15,8 @@ mod call_outcomes;
 mod call_pipe;
 mod call_prompt;
 mod call_reach;
+#[cfg(target_os = "linux")]
+mod call_servers;
 mod call_table;
 mod call_tls;
 mod call_watch;

@@ -21,6 +21,7 @@ use self::json::Json;
 use self::latency::Latency;
 use self::plain::{Plain, Up};
 use super::crlf::Crlf;
+use super::silence::Silence;
 use super::{Call, CallArgs, REPLY_MAX, stdio, tls};
 use crate::exit::{self, Exit, Failure};
 use crate::expect::Expect;
@@ -246,15 +247,25 @@ impl<'a> Session<'a> {
         let (mut stream, held) = conversation.into_parts();
         let mut printer = plain::Printer::new();
         printed(printer.print(&held))?;
-        // If it can't be ended any more, reading says how it ended.
-        let _ = stream.shutdown().await;
+        // With TLS, our side ends when the server is done. If it can't be ended any more, reading says why.
+        let mut is_ours_open = self.call.args.tls.tls;
+        if !is_ours_open {
+            let _ = stream.shutdown().await;
+        }
+        let silence = Silence::new();
+        silence.heard();
         loop {
             let mut chunk = Vec::with_capacity(stdio::CHUNK_SIZE);
-            let read = stream.read_buf(&mut chunk);
-            let read = match limit {
-                None => Ok(read.await),
-                Some(limit) => tokio::time::timeout(limit, read).await.map_err(|_| limit),
+            let read = tokio::select! {
+                biased;
+                read = bounded(limit, stream.read_buf(&mut chunk)) => read,
+                () = silence.falls(), if is_ours_open => {
+                    is_ours_open = false;
+                    let _ = stream.shutdown().await;
+                    continue;
+                }
             };
+            silence.heard();
             let read = read.map_err(|limit| Stop::Failed(not_closed(address, limit)))?;
             match read {
                 Ok(0) => return printed(printer.finish()),
@@ -272,6 +283,14 @@ impl<'a> Session<'a> {
             report.finish().or_else(|error| Failure::of_stdout(&error))?;
         }
         Ok(())
+    }
+}
+
+/// What `work` gives, or how long it was waited for in vain.
+async fn bounded<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> Result<T, Duration> {
+    match limit {
+        None => Ok(work.await),
+        Some(limit) => tokio::time::timeout(limit, work).await.map_err(|_| limit),
     }
 }
 
