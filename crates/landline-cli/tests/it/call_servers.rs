@@ -112,7 +112,11 @@ fn memcached_stores_and_tells_lines_until_it_closes() {
     let output = memcached.call_with(&["--crlf", "--until-eof"], &["get greeting"], Stdio::null());
     let told = "VALUE greeting 0 6\r\n你好\r\nEND\r\n";
     assert_eq!((code(&output), text(&output.stdout)), (0, told.to_owned()));
-    let output = memcached.call_with(&["--delimiter", r"\r\nEND\r\n"], &["get greeting\r"], Stdio::null());
+    let output = memcached.call_with(
+        &["--timeout", "300ms", "--delimiter", r"\r\nEND\r\n"],
+        &["get greeting\r"],
+        Stdio::null(),
+    );
     assert_eq!(code(&output), 5, "what is sent has to end as lines do there: {output:?}");
 }
 
