@@ -58,6 +58,14 @@ pub(crate) struct CallArgs {
     #[arg(long, value_name = "IP[:PORT]", value_parser = source)]
     pub(crate) source: Option<SocketAddr>,
 
+    /// If the server can't be reached, try again so many times; what was sent is never sent again
+    #[arg(long, value_name = "COUNT", value_parser = units::small_count)]
+    pub(crate) retry: Option<u32>,
+
+    /// How long to wait before connecting again (--retry), or asking again (--repeat)
+    #[arg(long, value_name = "DUR", value_parser = units::duration)]
+    pub(crate) interval: Option<Duration>,
+
     /// What ends a message and a reply in place of a line feed, as in '\0' or ';': text with \n, \r, \t, \xHH, \0, \\
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["framing", "crlf"])]
     pub(crate) delimiter: Option<Delimiter>,
@@ -114,36 +122,27 @@ pub(crate) struct OnceArgs {
     #[arg(long, value_name = "COUNT", conflicts_with = "until_eof")]
     pub(crate) repeat: Option<Repeat>,
 
-    /// How long to wait before asking again, or before connecting again
-    #[arg(long, value_name = "DUR", value_parser = units::duration)]
-    pub(crate) interval: Option<Duration>,
-
     /// Tell on stderr how long replies take: least, median, 99th percentile and most
     #[arg(long)]
     pub(crate) latency: bool,
-
-    /// If the server can't be reached, try again so many times; what was sent is never sent again
-    #[arg(long, value_name = "COUNT", value_parser = units::small_count)]
-    pub(crate) retry: Option<u32>,
 }
 
-impl OnceArgs {
+impl CallArgs {
     /// Whether each of these means something.
     pub(crate) fn check(&self, is_one_shot: bool) -> Result<(), Failure> {
+        let once = &self.once;
         let given = [
-            ("--json", self.json),
-            ("--expect", self.expect.is_some()),
-            ("--until-eof", self.until_eof),
-            ("--repeat", self.repeat.is_some()),
-            ("--interval", self.interval.is_some()),
-            ("--latency", self.latency),
-            ("--retry", self.retry.is_some()),
+            ("--json", once.json),
+            ("--expect", once.expect.is_some()),
+            ("--until-eof", once.until_eof),
+            ("--repeat", once.repeat.is_some()),
+            ("--latency", once.latency),
         ];
         if let Some((flag, _)) = given.iter().find(|(_, given)| *given && !is_one_shot) {
             let text = format!("{flag} is for one shot: it has no meaning without a MESSAGE");
             return Err(Failure::new(Exit::Usage, text).hint("give a message, or --probe"));
         }
-        if self.interval.is_some() && self.repeat.is_none() && self.retry.is_none() {
+        if self.interval.is_some() && once.repeat.is_none() && self.retry.is_none() {
             let text = "--interval has no meaning without --repeat or --retry";
             return Err(Failure::new(Exit::Usage, text).hint("add one of them"));
         }

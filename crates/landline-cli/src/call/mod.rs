@@ -5,6 +5,7 @@ mod crlf;
 mod once;
 mod pipe;
 mod prompt;
+mod retry;
 mod show;
 mod silence;
 mod stdio;
@@ -50,7 +51,7 @@ struct Call<'a> {
 pub(crate) fn run(args: &CallArgs) -> Result<(), Failure> {
     let is_prompt = std::io::stdin().is_terminal() && !args.pipe.is_one_way();
     let mode = choose(!args.messages.is_empty() || args.once.probe, is_prompt);
-    args.once.check(mode == Mode::Once)?;
+    args.check(mode == Mode::Once)?;
     if mode == Mode::Pipe && args.delimiter.is_some() {
         let text = "--delimiter has no meaning here: stdin is a pipe, and a pipe passes bytes as they are";
         return Err(Failure::new(Exit::Usage, text).hint("leave it out, or give the MESSAGEs as arguments"));
@@ -133,7 +134,12 @@ impl Call<'_> {
         }
     }
 
+    /// Connects, again and again if that is wanted.
     async fn connect(&self) -> Result<Reached, Failure> {
+        retry::connect(self).await
+    }
+
+    async fn connect_once(&self) -> Result<Reached, Failure> {
         let address = &self.args.address;
         let stream = self.connector.connect(address).await.map_err(|error| unreachable(error, address))?;
         let (peer, spoken) = (stream.peer_addr(), spoken(&stream));

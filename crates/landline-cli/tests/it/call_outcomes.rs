@@ -120,8 +120,9 @@ fn a_probe_says_in_one_line_that_a_server_is_up_and_answers() {
 #[test]
 fn a_server_that_is_not_there_yet_is_waited_for_and_each_attempt_is_told() {
     let (socket, address) = refusing();
-    let mut command = landline(["call", "--retry", "1000", "--interval", "10ms", &address, "hello"]);
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut command = landline(["call", "--retry", "1000", "--interval", "10ms", &address]);
+    let mut child =
+        command.stdin(given("hello\n")).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // Not there until the first attempt has failed.
     let mut stderr = child.stderr.take().unwrap();
     let told = read_line(&mut stderr);

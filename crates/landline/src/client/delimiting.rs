@@ -33,6 +33,19 @@ impl Delimiting {
         }
     }
 
+    /// Whether a message would be several to the server, for it holds what ends one.
+    pub fn splits(&self, message: &[u8]) -> bool {
+        match self {
+            Delimiting::Framed(Framing::Line, _) => memchr::memchr(b'\n', message).is_some(),
+            Delimiting::Framed(..) => false,
+            // The end of the message may be the beginning of a delimiter.
+            Delimiting::By(delimiter) => {
+                let sent = [message, delimiter].concat();
+                memmem::find(&sent, delimiter) != Some(message.len())
+            }
+        }
+    }
+
     /// Cuts what is received on one connection. A reply may have at most `max_message` bytes, delimiters not
     /// counted.
     pub fn cutter(&self, max_message: usize) -> Cutter {
@@ -137,6 +150,15 @@ mod tests {
             prop_assert_eq!(found, messages);
             prop_assert_eq!(cutter.finish(&held), Ok(None));
         }
+    }
+
+    #[test]
+    fn a_message_that_holds_its_end_would_be_several() {
+        let line = Delimiting::Framed(Framing::Line, Ending::Lf);
+        assert!(line.splits(b"a\nb") && !line.splits(b"a\rb"));
+        assert!(!Delimiting::Framed(Framing::Length, Ending::Lf).splits(b"a\nb"));
+        let by = |delimiter: &'static [u8]| Delimiting::By(Bytes::from_static(delimiter));
+        assert!(by(b";;").splits(b"a;;b") && by(b";;").splits(b"a;") && !by(b";;").splits(b"a;b"));
     }
 
     #[test]

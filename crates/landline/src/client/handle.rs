@@ -113,9 +113,6 @@ impl Client {
 
     /// Sends a message, and returns the answer to it, without delimiters.
     ///
-    /// The message goes out as it is; in `line` framing one that holds a line feed is several to the server,
-    /// and every answer after it would be somebody else's.
-    ///
     /// It is sent at most once. If the connection is lost before any byte of it was sent, it goes to the next
     /// connection.
     ///
@@ -124,8 +121,9 @@ impl Client {
     /// seen it. [`is_lost`](Error::is_lost) when the connection was lost before the answer was there, be it
     /// that it was reset, closed, or that the server said what nobody had asked for.
     /// [`is_framing`](Error::is_framing) when an answer that was due was longer than
-    /// [`max_message`](Options::max_message), which ends the connection for all, or when the message is
-    /// longer than its framing can say. Those of [`Options::connect`] when there is no connection: an ask
+    /// [`max_message`](Options::max_message), which ends the connection for all; also when the message is
+    /// longer than its framing can say, or holds what ends a message, as a line feed in `line` framing does:
+    /// it would be several to the server, and every answer after it somebody else's. Those of [`Options::connect`] when there is no connection: an ask
     /// waits for the attempt to connect that is under way, or that is next, and has its error.
     /// [`is_timeout`](Error::is_timeout) after [`ask_timeout`](Options::ask_timeout).
     ///
@@ -151,6 +149,10 @@ impl Client {
 
     async fn send(&self, message: &[u8], is_idempotent: bool) -> Result<Bytes, Error> {
         let Shared { options, address, state } = &*self.shared;
+        if options.delimiting().splits(message) {
+            let cause = "the message holds what ends a message, so that it would be several";
+            return Err(Error::new(Kind::Framing, format!("cannot send to {address}"), cause).with_unsent());
+        }
         let message = options.encode(address, message)?.freeze();
         let _waiting = Waiting::new(state);
         let work = self.hand_over(message, is_idempotent);

@@ -289,6 +289,17 @@ async fn no_more_asks_are_in_flight_than_were_allowed() {
 }
 
 #[tokio::test]
+async fn a_message_that_would_be_two_is_not_sent() {
+    let (address, thread) = server(1, upper);
+    let client = Client::connect(address).await.unwrap();
+    let error = client.ask("one\ntwo").await.unwrap_err();
+    assert!(error.is_framing() && error.is_unsent(), "{error}");
+    assert_eq!(client.ask("three").await.unwrap(), "THREE");
+    drop(client);
+    end(thread).await;
+}
+
+#[tokio::test]
 async fn raw_answers_have_no_ends_so_the_asks_take_turns() {
     let (address, thread) = server(1, |stream| {
         let mut bytes = [0; 64];

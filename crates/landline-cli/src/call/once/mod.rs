@@ -6,7 +6,6 @@
 mod json;
 mod latency;
 mod plain;
-mod retry;
 
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -67,7 +66,7 @@ struct Schedule {
 impl Schedule {
     fn new(args: &CallArgs) -> Self {
         let rounds = args.once.repeat.map_or(Some(1), |repeat| repeat.0);
-        Self { rounds, interval: args.once.interval.unwrap_or_default() }
+        Self { rounds, interval: args.interval.unwrap_or_default() }
     }
 
     /// Whether a round that failed is followed by others all the same.
@@ -177,7 +176,7 @@ impl<'a> Session<'a> {
             return Ok(None);
         }
         let begun = Instant::now();
-        match retry::connect(self.call).await {
+        match self.call.connect().await {
             Ok(reached) => {
                 let options = options(self.call);
                 let address = self.call.args.address.clone();

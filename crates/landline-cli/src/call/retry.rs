@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::call::{Call, Reached};
+use super::{Call, Reached};
 use crate::exit::{Exit, Failure};
 
 /// How long the first wait is at most, if there is no interval; each one after it is twice as long.
@@ -15,14 +15,14 @@ const WAIT_MAX: Duration = Duration::from_secs(5);
 ///
 /// Only connecting is: a message that was sent may have been acted on.
 pub(super) async fn connect(call: &Call<'_>) -> Result<Reached, Failure> {
-    let retries = call.args.once.retry.unwrap_or_default();
+    let retries = call.args.retry.unwrap_or_default();
     let mut retry = 0;
     loop {
-        let failure = match call.connect().await {
+        let failure = match call.connect_once().await {
             Err(failure) if retry < retries && may_pass(&failure) => failure,
             outcome => return outcome,
         };
-        let wait = call.args.once.interval.unwrap_or_else(|| random_wait(retry));
+        let wait = call.args.interval.unwrap_or_else(|| random_wait(retry));
         retry += 1;
         call.watch.say(&format!("landline: {}; trying again ({retry} of {retries})", failure.text()));
         tokio::time::sleep(wait).await;
