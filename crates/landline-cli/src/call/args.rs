@@ -20,6 +20,7 @@ use crate::units::{self, Limit};
 /// What `landline call` was told.
 #[derive(Debug, clap::Args)]
 #[command(after_help = CALL_HELP)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag, and they are independent")]
 pub(crate) struct CallArgs {
     /// Whom to call: PORT, HOST:PORT, [IPV6]:PORT, :PORT for this machine under IPv6 or IPv4, or unix:PATH
     #[arg(value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
@@ -69,6 +70,10 @@ pub(crate) struct CallArgs {
     /// What ends a message and a reply in place of a line feed, as in '\0' or ';': text with \n, \r, \t, \xHH, \0, \\
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["framing", "crlf"])]
     pub(crate) delimiter: Option<Delimiter>,
+
+    /// On a terminal, pass control bytes of the server as they come: it can then do with the terminal what it likes
+    #[arg(long)]
+    pub(crate) raw: bool,
 
     #[command(flatten, next_help_heading = "One shot")]
     pub(crate) once: OnceArgs,

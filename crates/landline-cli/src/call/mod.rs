@@ -4,6 +4,7 @@ mod args;
 mod crlf;
 mod once;
 mod pipe;
+mod printer;
 mod prompt;
 mod retry;
 mod show;

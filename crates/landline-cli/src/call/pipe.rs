@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::{Receiver, Sender};
 
 use super::crlf::Crlf;
+use super::printer::Printer;
 use super::silence::Silence;
 use super::stdio::{self, CHUNK_SIZE, Input};
 use super::{Call, CallArgs, Mode, tls};
@@ -98,7 +99,8 @@ where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
 {
-    let (output, stdout) = if args.pipe.send_only { (None, None) } else { some(stdio::write_stdout()) };
+    let (output, stdout) =
+        (!args.pipe.send_only).then(|| stdio::write_stdout(Printer::new(args.raw))).unzip();
     let ends = Ends { closed: Notify::new(), sent: Notify::new(), silence: Silence::new() };
     let upload = async {
         let sent = if args.pipe.recv_only { Sent::All } else { upload(args, &mut writer, &ends).await };
@@ -119,10 +121,6 @@ where
     }
     // Whoever read stdout has gone, and that is in order.
     Ok(ended.unwrap_or((Sent::All, Received { ended: Ok(()), first: Vec::new() })))
-}
-
-fn some<A, B>((a, b): (A, B)) -> (Option<A>, Option<B>) {
-    (Some(a), Some(b))
 }
 
 /// What its two sides say of the whole.

@@ -11,6 +11,8 @@ use landline::event::Charset;
 #[derive(Debug)]
 pub(super) struct Escaper {
     charset: Charset,
+    /// Control bytes pass, as far as they are UTF-8.
+    passes_controls: bool,
     /// The front of a character whose rest has not come, or a CR that may belong to a CRLF.
     held: Vec<u8>,
 }
@@ -18,7 +20,13 @@ pub(super) struct Escaper {
 impl Escaper {
     /// For a terminal that shows these characters.
     pub(super) fn new(charset: Charset) -> Self {
-        Self { charset, held: Vec::new() }
+        Self { charset, passes_controls: false, held: Vec::new() }
+    }
+
+    /// Lets control characters through: whoever asks for that trusts the server with the terminal.
+    pub(super) fn passing_controls(mut self, passes: bool) -> Self {
+        self.passes_controls = passes;
+        self
     }
 
     /// Appends to `out` what can be shown of the stream so far.
@@ -44,7 +52,11 @@ impl Escaper {
 
     fn escape(&self, bytes: &[u8], out: &mut String) {
         for chunk in bytes.utf8_chunks() {
-            let mut chars = chunk.valid().chars().peekable();
+            if self.passes_controls {
+                out.push_str(chunk.valid());
+            }
+            let left = if self.passes_controls { "" } else { chunk.valid() };
+            let mut chars = left.chars().peekable();
             while let Some(char) = chars.next() {
                 if char != '\r' || chars.peek() != Some(&'\n') {
                     self.escape_char(char, out);
@@ -115,6 +127,15 @@ mod tests {
         ] {
             assert_eq!(escaped(Charset::Utf8, &[bytes]), shown);
         }
+    }
+
+    #[test]
+    fn whoever_wants_them_gets_control_characters_and_still_no_broken_ones() {
+        let mut escaper = Escaper::new(Charset::Utf8).passing_controls(true);
+        let mut out = String::new();
+        escaper.push(b"\x1b[31mred\r\n\xff\xe2\x82", &mut out);
+        escaper.finish(&mut out);
+        assert_eq!(out, "\x1b[31mred\r\n\\xff\\xe2\\x82");
     }
 
     #[test]

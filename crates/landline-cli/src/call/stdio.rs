@@ -1,7 +1,7 @@
 //! This program's own ends: stdin as a stream of chunks, stdout as it is, without buffers or line logic
 //! between.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::thread::{self, JoinHandle};
 
 use rustix::buffer::spare_capacity;
@@ -9,8 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::show::Escaper;
-use crate::terminal;
+use super::printer::Printer;
 
 /// How much is moved at a time.
 pub(super) const CHUNK_SIZE: usize = 64 * 1024;
@@ -61,39 +60,15 @@ pub(super) fn read_stdin() -> Receiver<Input> {
 
 /// Writes to stdout in a thread of its own, so that a slow reader of it holds up nothing else. The thread
 /// ends with the channel, once everything is written, or at the first error.
-///
-/// Byte for byte; on a terminal, control bytes are escaped and the last line is ended.
-pub(super) fn write_stdout() -> (Sender<Vec<u8>>, JoinHandle<io::Result<()>>) {
+pub(super) fn write_stdout(mut printer: Printer) -> (Sender<Vec<u8>>, JoinHandle<io::Result<()>>) {
     let (sender, mut receiver) = channel::<Vec<u8>>(CHUNKS_WAITING);
     let thread = thread::spawn(move || {
-        if io::stdout().is_terminal() {
-            return show(receiver);
-        }
         while let Some(chunk) = receiver.blocking_recv() {
-            print(&chunk)?;
+            printer.print(&chunk)?;
         }
-        Ok(())
+        printer.finish()
     });
     (sender, thread)
-}
-
-/// Prints to a terminal, which shows what was sent and is steered by none of it.
-fn show(mut receiver: Receiver<Vec<u8>>) -> io::Result<()> {
-    let mut escaper = Escaper::new(terminal::charset());
-    let mut in_line = false;
-    let mut text = String::new();
-    while let Some(chunk) = receiver.blocking_recv() {
-        text.clear();
-        escaper.push(&chunk, &mut text);
-        in_line = if text.is_empty() { in_line } else { !text.ends_with('\n') };
-        print(text.as_bytes())?;
-    }
-    text.clear();
-    escaper.finish(&mut text);
-    if in_line || !text.is_empty() {
-        text.push('\n');
-    }
-    print(text.as_bytes())
 }
 
 /// Writes all of `bytes` to stdout, at once: what came is out before anything else happens.

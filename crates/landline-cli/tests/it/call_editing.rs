@@ -152,6 +152,23 @@ fn a_reply_has_the_time_it_took_dimmed_at_its_right_unless_colours_are_not_wante
 }
 
 #[test]
+fn control_bytes_of_the_server_act_on_the_terminal_only_if_somebody_asks_for_it() {
+    for (flag, is_red) in [("--color=auto", false), ("--raw", true)] {
+        let server = server(|mut stream| {
+            read_line(&mut stream);
+            stream.write_all(b"\x1b[31mred\x1b[m\n").unwrap();
+            read_line(&mut stream);
+        });
+        let mut screen = prompt(&landline(["call", flag, &server.typed()]));
+        screen.presses("hello\r");
+        let front = if is_red { "red" } else { "\\x1b[31mred" };
+        screen.shows("the reply", |screen| screen.contents().contains(&format!("\n{front}")));
+        screen.presses("bye\r\x04");
+        assert_eq!(screen.ends(), 0);
+    }
+}
+
+#[test]
 fn lines_come_back_in_the_next_session_but_for_those_with_a_space_in_front() {
     let server = listener(|listener| (0..2).for_each(|_| upper(accept(&listener))));
     let command = call(&server.typed());

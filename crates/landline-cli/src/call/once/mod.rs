@@ -20,6 +20,7 @@ use self::json::Json;
 use self::latency::Latency;
 use self::plain::{Plain, Up};
 use super::crlf::Crlf;
+use super::printer::Printer;
 use super::silence::Silence;
 use super::{Call, CallArgs, REPLY_MAX, stdio, tls};
 use crate::exit::{self, Exit, Failure};
@@ -244,7 +245,7 @@ impl<'a> Session<'a> {
         let Some(conversation) = self.conversation.take() else { return Ok(()) };
         let (address, limit) = (&self.call.args.address, self.call.args.timeout);
         let (mut stream, held) = conversation.into_parts();
-        let mut printer = plain::Printer::new();
+        let mut printer = Printer::new(self.call.args.raw);
         printed(printer.print(&held))?;
         // With TLS, our side ends when the server is done. If it can't be ended any more, reading says why.
         let mut is_ours_open = self.call.args.tls.tls;
@@ -315,7 +316,7 @@ fn reports(call: &Call<'_>) -> Vec<Box<dyn Report>> {
     } else if once.probe {
         reports.push(Box::new(Up::new(call)));
     } else {
-        reports.push(Box::new(Plain));
+        reports.push(Box::new(Plain { raw: call.args.raw }));
     }
     if once.latency {
         reports.push(Box::new(Latency::new()));

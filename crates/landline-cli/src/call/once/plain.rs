@@ -1,63 +1,22 @@
 //! Replies as they came, and whether a server is up.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::time::Duration;
 
 use super::{Outcome, Report};
-use crate::call::show::Escaper;
+use crate::call::printer::Printer;
 use crate::call::{Call, Took, stdio};
-use crate::terminal;
 
 /// Prints replies, and nothing else.
-pub(super) struct Plain;
+pub(super) struct Plain {
+    pub(super) raw: bool,
+}
 
 impl Report for Plain {
     fn tell(&mut self, outcome: &Outcome<'_>) -> io::Result<()> {
-        let mut printer = Printer::new();
+        let mut printer = Printer::new(self.raw);
         printer.print(outcome.reply)?;
         printer.finish()
-    }
-}
-
-/// Prints what a server says: byte for byte; on a terminal, control bytes are escaped and the last line is
-/// ended.
-pub(super) struct Printer {
-    escaper: Option<Escaper>,
-    is_within_line: bool,
-}
-
-impl Printer {
-    pub(super) fn new() -> Self {
-        let escaper = io::stdout().is_terminal().then(|| Escaper::new(terminal::charset()));
-        Self { escaper, is_within_line: false }
-    }
-
-    pub(super) fn print(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.escaper {
-            None => stdio::print(bytes),
-            Some(escaper) => {
-                let mut text = String::new();
-                escaper.push(bytes, &mut text);
-                self.show(&text)
-            }
-        }
-    }
-
-    pub(super) fn finish(&mut self) -> io::Result<()> {
-        let mut text = String::new();
-        if let Some(escaper) = &mut self.escaper {
-            escaper.finish(&mut text);
-            self.show(&text)?;
-            if self.is_within_line {
-                stdio::print(b"\n")?;
-            }
-        }
-        Ok(())
-    }
-
-    fn show(&mut self, text: &str) -> io::Result<()> {
-        self.is_within_line = text.chars().last().map_or(self.is_within_line, |last| last != '\n');
-        stdio::print(text.as_bytes())
     }
 }
 

@@ -91,7 +91,7 @@ impl fmt::Display for End {
 
 impl Link {
     pub(super) fn new(stream: Stream, call: &Call<'_>, screen: Arc<Screen>) -> Self {
-        let (args, escaper) = (call.args, Escaper::new(screen.charset));
+        let (args, escaper) = (call.args, Escaper::new(screen.charset).passing_controls(call.args.raw));
         let (reader, writer) = stream.into_split();
         Self {
             address: args.address.clone(),
