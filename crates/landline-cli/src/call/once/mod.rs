@@ -3,6 +3,7 @@
 //! What is asked, how often, and what is made of each outcome are three values: [`Schedule`], the messages,
 //! and the [`Report`]s.
 
+mod failure;
 mod json;
 mod latency;
 mod plain;
@@ -10,12 +11,10 @@ mod plain;
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use landline::Address;
 use landline::client::{self, Conversation, Delimiting};
-use landline::event::{Charset, escape};
-use landline::frame::Framing;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use self::failure::{Unanswered, not_closed, unexpected};
 use self::json::Json;
 use self::latency::Latency;
 use self::plain::{Plain, Up};
@@ -25,9 +24,6 @@ use super::silence::Silence;
 use super::{Call, CallArgs, REPLY_MAX, stdio, tls};
 use crate::exit::{self, Exit, Failure};
 use crate::expect::Expect;
-
-/// How much of a message or a reply is shown in an error, in bytes.
-const SHOWN_MAX: usize = 60;
 
 /// What came of asking one message, or of connecting when there is none.
 struct Outcome<'a> {
@@ -294,11 +290,6 @@ async fn bounded<T>(limit: Option<Duration>, work: impl Future<Output = T>) -> R
     }
 }
 
-fn not_closed(address: &Address, limit: Duration) -> Failure {
-    let text = format!("{address} has not closed, and has said nothing for {limit:?}");
-    Failure::new(Exit::Timeout, text).hint("--timeout sets how long to wait")
-}
-
 fn options(call: &Call<'_>) -> client::Options {
     let options = client::Options::new().max_message(REPLY_MAX);
     match call.delimiting() {
@@ -339,12 +330,6 @@ fn printed(outcome: std::io::Result<()>) -> Result<(), Stop> {
     })
 }
 
-/// Why there is no reply.
-enum Unanswered {
-    Timeout(Duration),
-    Error(landline::error::Error),
-}
-
 /// The reply with its ending.
 async fn ask(
     client: &mut Conversation,
@@ -359,45 +344,4 @@ async fn ask(
     let mut reply = Vec::from(answer.map_err(Unanswered::Error)?);
     reply.extend_from_slice(client.answer_ending());
     Ok(reply)
-}
-
-impl Unanswered {
-    fn explain(self, call: &Call<'_>, is_first: bool, unfinished: &[u8]) -> Failure {
-        let limit = match self {
-            // Many servers that speak TLS have no word for those who don't.
-            Unanswered::Error(error)
-                if error.is_lost() && !call.args.tls.tls && is_first && unfinished.is_empty() =>
-            {
-                return Failure::from(error).hint("if it speaks TLS, add --tls");
-            }
-            Unanswered::Error(error) => return tls::failed(error),
-            Unanswered::Timeout(limit) => limit,
-        };
-        let text = format!("no reply from {} within {limit:?}", call.args.address);
-        let failure = Failure::new(Exit::Timeout, text);
-        match (call.framing, &call.args.delimiter) {
-            (_, Some(_)) if !unfinished.is_empty() => failure.hint("what came has no such delimiter"),
-            (Framing::Line, None) if !unfinished.is_empty() => {
-                failure.hint("what came has no line ending; for a server that sends none, use --framing raw")
-            }
-            _ => failure.hint("--timeout sets how long to wait"),
-        }
-    }
-}
-
-fn unexpected(args: &CallArgs, expect: &Expect, message: &[u8], reply: &[u8]) -> Failure {
-    let text = format!(
-        "the reply of {} to '{}' is not what was expected: '{}'",
-        args.address,
-        shortened(message),
-        shortened(reply)
-    );
-    Failure::new(Exit::Expectation, text)
-        .hint(format!("--expect says {}", shortened(expect.to_string().as_bytes())))
-}
-
-/// Bytes for an error message.
-fn shortened(bytes: &[u8]) -> String {
-    let shown = escape(&bytes[..bytes.len().min(SHOWN_MAX)], Charset::Utf8);
-    if bytes.len() > SHOWN_MAX { format!("{shown}… ({} B)", bytes.len()) } else { shown }
 }
