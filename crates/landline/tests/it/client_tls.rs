@@ -47,6 +47,15 @@ fn server<T: Send + 'static>(
     (address, thread)
 }
 
+/// Piece by piece, as it comes.
+fn answer_in_upper_case(stream: &mut Accepted) {
+    let mut piece = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut piece) {
+        piece.make_ascii_uppercase();
+        stream.write_all(&piece[..count]).unwrap();
+    }
+}
+
 fn close(stream: &mut Accepted) {
     stream.conn.send_close_notify();
     stream.flush().unwrap();
@@ -58,13 +67,7 @@ fn close(stream: &mut Accepted) {
 async fn a_conversation_is_the_same_over_tls_down_to_a_long_message_that_is_answered_in_pieces() {
     const LEN: usize = 4 << 20;
     let (pem, config) = identity(&["127.0.0.1"]);
-    let (address, _) = server(config, |stream| {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut piece) {
-            piece.make_ascii_uppercase();
-            stream.write_all(&piece[..count]).unwrap();
-        }
-    });
+    let (address, _) = server(config, answer_in_upper_case);
     let tls = ClientTls::new().cacert(&pem).unwrap();
     let mut client =
         Options::new().max_message(LEN).connector(Connector::new().tls(tls)).converse(address).await.unwrap();
@@ -77,13 +80,7 @@ async fn a_conversation_is_the_same_over_tls_down_to_a_long_message_that_is_answ
 #[tokio::test]
 async fn many_ask_at_once_over_tls_too() {
     let (pem, config) = identity(&["127.0.0.1"]);
-    let (address, _) = server(config, |stream| {
-        let mut piece = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut piece) {
-            piece.make_ascii_uppercase();
-            stream.write_all(&piece[..count]).unwrap();
-        }
-    });
+    let (address, _) = server(config, answer_in_upper_case);
     let connector = Connector::new().tls(ClientTls::new().cacert(&pem).unwrap());
     let client = Options::new().connector(connector).connect(address).await.unwrap();
     let mut asks = JoinSet::new();
