@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// How long a [`Client`](super::Client) waits before it connects again: after each failure in a row twice as
+/// How long to wait before connecting again, as a [`Client`](super::Client) does: after each failure in a row twice as
 /// long as before, up to a limit, and of that a random part, so that those who lost a server together don't
 /// all come back together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,8 +18,8 @@ impl Backoff {
         Self { first, max }
     }
 
-    /// The wait after so many failures in a row; with none there is no wait.
-    pub(super) fn delay(&self, failures: u32) -> Duration {
+    /// The wait after so many failures in a row, another one each time; with none there is no wait.
+    pub fn delay(&self, failures: u32) -> Duration {
         // Each has keys of its own, which are random.
         let random = RandomState::new().hash_one(failures);
         self.part(failures, random)

@@ -123,8 +123,9 @@ impl Client {
     /// [`is_framing`](Error::is_framing) when an answer that was due was longer than
     /// [`max_message`](Options::max_message), which ends the connection for all; also when the message is
     /// longer than its framing can say, or holds what ends a message, as a line feed in `line` framing does:
-    /// it would be several to the server, and every answer after it somebody else's. Those of [`Options::connect`] when there is no connection: an ask
-    /// waits for the attempt to connect that is under way, or that is next, and has its error.
+    /// it would be several to the server, and every answer after it somebody else's. Those of
+    /// [`Options::connect`] when there is no connection: an ask waits for the attempt to connect that is under
+    /// way, or that is next, and has its error.
     /// [`is_timeout`](Error::is_timeout) after [`ask_timeout`](Options::ask_timeout).
     ///
     /// # Cancel safety

@@ -336,11 +336,7 @@ async fn ask(
     message: &[u8],
     timeout: Option<Duration>,
 ) -> Result<Vec<u8>, Unanswered> {
-    let answer = client.ask(message);
-    let answer = match timeout {
-        None => answer.await,
-        Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| Unanswered::Timeout(limit))?,
-    };
+    let answer = bounded(timeout, client.ask(message)).await.map_err(Unanswered::Timeout)?;
     let mut reply = Vec::from(answer.map_err(Unanswered::Error)?);
     reply.extend_from_slice(client.answer_ending());
     Ok(reply)
