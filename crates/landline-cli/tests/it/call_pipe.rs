@@ -174,11 +174,10 @@ fn different_random_bytes_pass_both_ways_at_once_and_none_is_wrong() {
     let said = down.clone();
     let server = server(move |mut stream| {
         let mut talker = stream.try_clone().unwrap();
-        let talking = std::thread::spawn(move || {
-            talker.write_all(&said).unwrap();
-            talker.shutdown(Shutdown::Write).unwrap();
-        });
+        let talking = std::thread::spawn(move || talker.write_all(&said).unwrap());
         let mut heard = Vec::with_capacity(LEN);
+        // Its own side ends last: to a pipe, a server that has ended is one that needs to hear no more than
+        // what stdin has given by then.
         stream.read_to_end(&mut heard).unwrap();
         talking.join().unwrap();
         heard
